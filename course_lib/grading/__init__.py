@@ -1,0 +1,1 @@
+"""Instructors' tools: writing the learners' notebooks (and, later, marking them)."""

@@ -1,0 +1,1 @@
+"""The course's model families, one file each."""
