@@ -1,0 +1,178 @@
+"""From wave to picture: short-time Fourier transform, log-mel spectrogram, MFCC and mu-law, each in a few lines.
+
+Letters: B clips, T samples, K frequency bins, M mels, L frames. A leading batch axis is optional everywhere.
+Taught in: notebooks/01_sound_as_data.ipynb
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class AudioConfig:
+    """How sound becomes a log-mel picture: 8,192 samples (1.02 s) -> 64 mels x 64 frames."""
+
+    sample_rate_hz: int = 8_000
+    n_fft: int = 512
+    win_length: int = 512  # 64 ms
+    hop_length: int = 128  # 16 ms step
+    n_mels: int = 64
+    f_min_hz: float = 0.0
+    f_max_hz: float = 4_000.0
+    floor_db: float = -80.0  # quieter than this is called silence
+    top_db: float = 0.0  # 0 dB is a full-scale sine at the centre of a mel filter
+
+
+def stft(wave: Tensor, cfg: AudioConfig) -> Tensor:
+    """Short-time Fourier transform: frame l is centred on sample l * hop_length; zeros lie beyond the clip's ends.
+
+    Args:    wave: (..., T) float, T >= hop_length.
+    Returns: (..., K, L) complex, K = n_fft // 2 + 1, L = T // hop_length.
+    """
+    n_frames = wave.shape[-1] // cfg.hop_length
+    if n_frames < 1:
+        raise ValueError(f"got {wave.shape[-1]} samples; need at least one hop of {cfg.hop_length}; pad the clip")
+    left = cfg.n_fft // 2
+    right = (n_frames - 1) * cfg.hop_length + cfg.n_fft - left - wave.shape[-1]
+    padded = F.pad(wave, (left, max(right, 0)))
+    window = _window(cfg, wave.device, wave.dtype)
+    spec = torch.stft(
+        padded.reshape(-1, padded.shape[-1]),
+        cfg.n_fft,
+        cfg.hop_length,
+        window=window,
+        center=False,
+        return_complex=True,
+    )[..., :n_frames]  # (B, K, L)
+    return spec.reshape(*wave.shape[:-1], *spec.shape[-2:])
+
+
+def istft(spec: Tensor, cfg: AudioConfig, n_samples: int) -> Tensor:
+    """Inverse of stft: windowed overlap-add divided by the summed squared window. Samples no window reaches are 0.
+
+    Args:    spec: (..., K, L) complex.     Returns: (..., n_samples).
+    """
+    n_frames = spec.shape[-1]
+    frames = torch.fft.irfft(spec.reshape(-1, *spec.shape[-2:]), n=cfg.n_fft, dim=-2)  # (B, n_fft, L)
+    window = _window(cfg, frames.device, frames.dtype)
+    total = (n_frames - 1) * cfg.hop_length + cfg.n_fft
+
+    def overlap_add(columns: Tensor) -> Tensor:  # (B, n_fft, L) -> (B, total)
+        return F.fold(columns, (1, total), (1, cfg.n_fft), stride=(1, cfg.hop_length))[:, 0, 0]
+
+    weight = overlap_add(window.square()[None, :, None].expand(1, -1, n_frames))
+    wave = overlap_add(frames * window[:, None]) / weight.clamp_min(1e-9)
+    wave = wave[:, cfg.n_fft // 2 :][:, :n_samples]
+    wave = F.pad(wave, (0, n_samples - wave.shape[-1]))
+    return wave.reshape(*spec.shape[:-2], n_samples)
+
+
+def hz_to_mel(hz: Tensor) -> Tensor:
+    """Frequency on the mel scale: equal steps sound about equally far apart (O'Shaughnessy 1987; HTK's formula)."""
+    return 2595 * torch.log10(1 + torch.as_tensor(hz, dtype=torch.float64) / 700)
+
+
+def mel_to_hz(mel: Tensor) -> Tensor:
+    """Inverse of hz_to_mel."""
+    return 700 * (10 ** (torch.as_tensor(mel, dtype=torch.float64) / 2595) - 1)
+
+
+def mel_filterbank(cfg: AudioConfig) -> Tensor:
+    """Triangles of height 1, equally spaced in mel (= librosa.filters.mel(htk=True, norm=None)).
+
+    Returns: (M, K) float32: row m tells how much of each frequency bin's power mel band m collects.
+    """
+    return _filterbank(cfg, torch.device("cpu"), torch.float32).clone()
+
+
+def mel_power(wave: Tensor, cfg: AudioConfig) -> Tensor:
+    """Power in each mel band, (..., T) -> (..., M, L); a full-scale sine has power 1 in its frequency bin."""
+    power = stft(wave, cfg).abs().square() * _power_scale(cfg)
+    return _filterbank(cfg, power.device, power.dtype) @ power
+
+
+def log_mel(wave: Tensor, cfg: AudioConfig) -> Tensor:
+    """Mel power in dB relative to full scale, never under floor_db. (..., T) -> (..., M, L)."""
+    return 10 * torch.log10(mel_power(wave, cfg).clamp_min(10 ** (cfg.floor_db / 10)))
+
+
+def to_unit(log_mel_db: Tensor, cfg: AudioConfig) -> Tensor:
+    """Scale dB for a network: floor_db -> -1, top_db -> 1, clamped to [-1, 1]."""
+    return ((log_mel_db - cfg.floor_db) / (cfg.top_db - cfg.floor_db) * 2 - 1).clamp(-1, 1)
+
+
+def from_unit(unit: Tensor, cfg: AudioConfig) -> Tensor:
+    """Inverse of to_unit: [-1, 1] -> dB."""
+    return (unit + 1) / 2 * (cfg.top_db - cfg.floor_db) + cfg.floor_db
+
+
+def dct_matrix(n_mfcc: int, n_mels: int) -> Tensor:
+    """Rows of the orthonormal DCT-II: row q is a cosine of q half-periods over the mel axis. (n_mfcc, M)."""
+    q = torch.arange(n_mfcc, dtype=torch.float64)[:, None]
+    m = torch.arange(n_mels, dtype=torch.float64)[None, :]
+    matrix = torch.cos(math.pi / n_mels * q * (m + 0.5)) * math.sqrt(2 / n_mels)
+    matrix[0] /= math.sqrt(2)
+    return matrix.float()
+
+
+def mfcc(log_mel_db: Tensor, n_mfcc: int = 13) -> Tensor:
+    """Mel-frequency cepstral coefficients: the DCT-II of each log-mel column. (..., M, L) -> (..., n_mfcc, L)."""
+    return dct_matrix(n_mfcc, log_mel_db.shape[-2]).to(log_mel_db) @ log_mel_db
+
+
+def mu_law_encode(wave: Tensor, n_classes: int = 256) -> Tensor:
+    """Compress to integer classes (ITU-T G.711 mu-law curve). (..., T) in [-1, 1] -> int64 in [0, n_classes - 1]."""
+    if wave.abs().max() > 1:
+        raise ValueError(f"got |wave| up to {float(wave.abs().max()):.3f}; need at most 1; call normalise_peak() first")
+    mu = n_classes - 1
+    squashed = wave.sign() * torch.log1p(mu * wave.abs()) / math.log1p(mu)  # [-1, 1]
+    return ((squashed + 1) / 2 * mu + 0.5).to(torch.int64)
+
+
+def mu_law_decode(classes: Tensor, n_classes: int = 256) -> Tensor:
+    """Inverse of mu_law_encode, up to the rounding: int64 classes -> float32 in [-1, 1]."""
+    mu = n_classes - 1
+    squashed = classes.float() / mu * 2 - 1
+    return squashed.sign() * torch.expm1(squashed.abs() * math.log1p(mu)) / mu
+
+
+def clip_log_mels(clips, cfg: AudioConfig) -> Tensor:
+    """Unit-scaled log-mels of all clips, (N, M, L), computed once per cfg and kept on the clips' device."""
+    cache = clips._features
+    if cfg not in cache:
+        with torch.inference_mode(False), torch.no_grad():
+            cache[cfg] = torch.cat([to_unit(log_mel(waves, cfg), cfg) for waves in clips.waves.split(256)])
+    return cache[cfg]
+
+
+@lru_cache(maxsize=32)
+def _window(cfg: AudioConfig, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Periodic Hann window of win_length, padded to n_fft with zeros on both sides. (n_fft,)"""
+    with torch.inference_mode(False):
+        left = (cfg.n_fft - cfg.win_length) // 2
+        window = torch.hann_window(cfg.win_length, dtype=torch.float64)
+        return F.pad(window, (left, cfg.n_fft - cfg.win_length - left)).to(device, dtype)
+
+
+@lru_cache(maxsize=32)
+def _power_scale(cfg: AudioConfig) -> float:
+    # A sine of amplitude 1 has |STFT| = sum(window) / 2 at its frequency.
+    return (2 / (cfg.win_length / 2)) ** 2
+
+
+@lru_cache(maxsize=32)
+def _filterbank(cfg: AudioConfig, device: torch.device, dtype: torch.dtype) -> Tensor:
+    with torch.inference_mode(False):
+        bins_hz = torch.linspace(0, cfg.sample_rate_hz / 2, cfg.n_fft // 2 + 1, dtype=torch.float64)  # (K,)
+        ends_mel = hz_to_mel(torch.tensor([cfg.f_min_hz, cfg.f_max_hz]))
+        edges_hz = mel_to_hz(torch.linspace(*ends_mel.tolist(), cfg.n_mels + 2, dtype=torch.float64))  # (M + 2,)
+        low, centre, high = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]
+        rising, falling = (bins_hz - low) / (centre - low), (high - bins_hz) / (high - centre)  # (M, K)
+        return torch.minimum(rising, falling).clamp_min(0).to(device, dtype)
