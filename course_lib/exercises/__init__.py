@@ -1,0 +1,65 @@
+"""The exercises: one file a notebook (`ex00.py`, `ex01.py`, ...), each with a tuple EXERCISES; and `check`.
+
+In a notebook, check("00.1", make_tone) prints passed, failed (with the usual slip) or not attempted, and never raises.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+
+from course_lib.exercises.framework import (
+    FAILED,
+    NOT_ATTEMPTED,
+    PASSED,
+    Exercise,
+    Outcome,
+    WrongAnswer,
+    compare,
+    draw_trials,
+    mark,
+    run_probe,
+    run_trials,
+)
+
+__all__ = [
+    "FAILED", "NOT_ATTEMPTED", "PASSED", "Exercise", "Outcome", "WrongAnswer",
+    "check", "compare", "draw_trials", "get_exercise", "list_exercises", "mark", "run_probe", "run_trials",
+]  # fmt: skip
+
+_TICKS = {PASSED: "✓", FAILED: "✗", NOT_ATTEMPTED: "○"}
+
+
+def list_exercises(notebook: str | None = None) -> list[Exercise]:
+    """All exercises, or those of one notebook ("01"), in order."""
+    files = sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name.startswith("ex") and m.name[2:].isdigit())
+    wanted = [name for name in files if notebook is None or name == f"ex{notebook}"]
+    return [exercise for name in wanted for exercise in importlib.import_module(f"{__name__}.{name}").EXERCISES]
+
+
+def get_exercise(exercise_id: str) -> Exercise:
+    """The exercise with this id.
+
+    Raises: KeyError, naming those there are.
+    """
+    known = {exercise.id: exercise for exercise in list_exercises()}
+    if exercise_id not in known:
+        raise KeyError(f"no exercise {exercise_id!r}; there are {', '.join(known)}")
+    return known[exercise_id]
+
+
+def check(exercise_id: str, answer: Callable) -> Outcome:
+    """Try an answer on fresh inputs, and print the verdict. Raises nothing but KeyboardInterrupt."""
+    try:
+        exercise = get_exercise(exercise_id)
+    except (KeyError, TypeError) as error:
+        print(f'✗ {error.args[0]}. Write check("00.1", your_function).')
+        return Outcome(str(exercise_id), FAILED, 0, str(error.args[0]))
+    try:
+        outcome = mark(exercise, answer)
+    except Exception as error:  # ours, not the learner's: say so, and let Run all go on
+        message = f"the check itself broke; please report this: {type(error).__name__}: {error}"
+        outcome = Outcome(exercise.id, FAILED, 0, message)
+    print(f"{_TICKS[outcome.status]} Exercise {exercise.id}, {exercise.title}: {outcome.message}")
+    if outcome.hint:
+        print(f"  hint      {outcome.hint}")
+    return outcome

@@ -1,0 +1,85 @@
+"""Where two sets of outputs first differ, in words that help."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def describe_inputs(inputs: Mapping[str, Any]) -> str:
+    """`wave (3, 41) float32, rate_hz = 8000`"""
+    parts = []
+    for name, value in inputs.items():
+        if isinstance(value, Tensor):
+            parts.append(f"{name} {_shape(value)} {_dtype(value)}")
+        else:
+            parts.append(f"{name} = {value:.6g}" if isinstance(value, float) else f"{name} = {value}")
+    return ", ".join(parts)
+
+
+def first_difference(expected: Mapping[str, Tensor], got: Mapping[str, Tensor], atol: float, rtol: float) -> str:
+    """Empty where all agree; else two lines, what was expected and what came.
+
+    Numbers (tensors without axes) may be of any float type; other tensors must agree in dtype too.
+    """
+    if list(expected) != list(got):
+        return _pair(_names(expected), _names(got))
+    for name in expected:
+        difference = _tensor_difference(name, expected[name], got[name], atol, rtol)
+        if difference:
+            return difference
+    return ""
+
+
+def _tensor_difference(name: str, expected: Tensor, got: Tensor, atol: float, rtol: float) -> str:
+    if expected.shape != got.shape:
+        return _pair(f"{name} of shape {_shape(expected)}", f"{name} of shape {_shape(got)}")
+    if not _dtypes_agree(expected, got):
+        return _pair(f"{name} of dtype {_dtype(expected)}", f"{name} of dtype {_dtype(got)}")
+    wide = _wide(expected)
+    want, have = expected.to(wide), got.to(wide)
+    # isclose is false for nan against a number and for +inf against -inf, true for equal infinities.
+    bad = (~torch.isclose(have, want, atol=atol, rtol=rtol, equal_nan=True)).nonzero()
+    if not len(bad):
+        return ""
+    index = tuple(bad[0].tolist())
+    place = name + (f"[{', '.join(map(str, index))}]" if index else "")
+    count = f"   ({len(bad)} of {expected.numel()} values differ)" if index else ""
+    return _pair(f"{place} = {_value(want[index])}", f"{place} = {_value(have[index])}{count}")
+
+
+def _dtypes_agree(expected: Tensor, got: Tensor) -> bool:
+    if expected.dim() == 0 and expected.is_floating_point():
+        return not got.is_complex() and got.dtype != torch.bool
+    return expected.dtype == got.dtype
+
+
+def _wide(tensor: Tensor) -> torch.dtype:
+    if tensor.is_complex():
+        return torch.complex128
+    return torch.float64 if tensor.is_floating_point() else torch.int64
+
+
+def _pair(expected: str, got: str) -> str:
+    return f"  expected  {expected}\n  got       {got}"
+
+
+def _names(outputs: Mapping[str, Tensor]) -> str:
+    if len(outputs) == 1:
+        return "one tensor"
+    shown = ", ".join(list(outputs)[:6]) + (", ..." if len(outputs) > 6 else "")
+    return f"{len(outputs)} tensors ({shown})" if outputs else "nothing"
+
+
+def _value(value: Tensor) -> str:
+    number = value.item()
+    return f"{number:.6g}" if isinstance(number, (float, complex)) else str(number)
+
+
+def _shape(tensor: Tensor) -> str:
+    return str(tuple(tensor.shape))
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
