@@ -74,7 +74,7 @@ def current_device() -> torch.device:
     n_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device.type == "cuda" and (device.index or 0) >= n_cuda:
         raise ValueError(
-            f"COURSE_DEVICE={name!r}, but torch sees {n_cuda} CUDA device(s); unset COURSE_DEVICE or run `course doctor`"
+            f"COURSE_DEVICE={name!r}, but torch sees {n_cuda} CUDA device(s); unset it, or run `course doctor`"
         )
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ValueError(f"COURSE_DEVICE={name!r}, but torch cannot use MPS here; unset COURSE_DEVICE")

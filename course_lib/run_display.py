@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
@@ -104,8 +105,8 @@ def summary_table(runs: Sequence[NotebookRun]) -> Table:
         if len(figures) > N_HEADLINES:
             lines.append(f"and {len(figures) - N_HEADLINES} more in report.json")
         name = escape(run.name) if run.ok else f"[bold red]{escape(run.name)} FAILED[/]"
-        where = escape(shown_path(run.executed))
-        table.add_row(name, f"{run.seconds / 60:.1f}", escape(run.trained or "-"), escape("\n".join(lines) or "-"), where)
+        cells = (run.trained or "-", "\n".join(lines) or "-", shown_path(run.executed))
+        table.add_row(name, f"{run.seconds / 60:.1f}", *map(escape, cells))
     return table
 
 

@@ -1,26 +1,25 @@
 """Run notebooks from the top, and collect what they measure.
 
-A notebook hands its figures over with one call, `report(judge_test_accuracy=0.994)`; `course run` executes the notebooks
-and gathers these figures in `runs/report.json`. Only `report` is needed inside notebooks, so nothing heavy is imported here.
+A notebook hands its figures over with one call, `report(judge_test_accuracy=0.994)`; `course run` executes the
+notebooks and gathers these figures in `runs/report.json`. Notebooks need only `report`, so importing this is quick.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
-import signal
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from course_lib.executing import execute_notebook, read_notebook, write_atomically
+
 if TYPE_CHECKING:
-    from nbclient import NotebookClient
     from nbformat import NotebookNode
 
 REPORT_MIME = "application/vnd.course.report+json"
@@ -31,8 +30,8 @@ REPORTED_VERSIONS = ("course-lib", "torch", "torchaudio", "numpy", "librosa", "s
 def report(**figures: float | int | str) -> None:
     """Show figures under their names and hand them to `course run`, which writes them to `runs/report.json`.
 
-    A value is a finite number (Python, numpy or one-element tensor) or a string of at most 200 characters. `trained` is
-    the name of a string that says what was trained, for the table at the end. A name reported twice keeps its last value.
+    A value is a finite number (Python, numpy or one-element tensor) or a string of at most 200 characters. `trained`
+    names a string that says what was trained, for the table at the end. A name reported twice keeps its last value.
 
     Raises: TypeError for another kind of value, ValueError for nan, infinity, a long string, or no figure at all.
     """
@@ -64,7 +63,7 @@ def _clean_figure(name: str, value: object) -> float | int | str:
         kind = type(value).__name__
         raise TypeError(f"report: {name} is a {kind}; need a number or a short string (for a tensor, its .mean()?)")
     if not math.isfinite(value):
-        raise ValueError(f"report: {name} is {value}; only finite numbers can be compared, so find out why it is not one")
+        raise ValueError(f"report: {name} is {value}; only finite numbers can be compared, so find out why it is not")
     return value
 
 
@@ -125,9 +124,10 @@ def run_notebooks(
     runs: list[NotebookRun] = []
     write_report(out_dir, heading, runs)
     loaded = [read_notebook(path) for path in notebooks]
-    listener.begin({path.stem: cell_seconds(nb, out_dir / path.name) for path, nb in zip(notebooks, loaded, strict=True)})
+    pairs = list(zip(notebooks, loaded, strict=True))
+    listener.begin({path.stem: cell_seconds(notebook, out_dir / path.name) for path, notebook in pairs})
     try:
-        for path, notebook in zip(notebooks, loaded, strict=True):
+        for path, notebook in pairs:
             listener.start_notebook(path.stem)
             runs.append(_run_one(path, notebook, out_dir / path.name, environment, timeout_s, listener))
             write_report(out_dir, heading, runs)
@@ -144,35 +144,6 @@ def write_report(out_dir: Path, heading: Mapping[str, Any], runs: Sequence[Noteb
     write_atomically(out_dir / "report.json", text)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a reader (or a crash) sees the old file or the new one, never a half."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        mode = path.stat().st_mode & 0o777 if path.exists() else 0o644  # mkstemp makes files that only we can read
-        os.chmod(temporary, mode)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def read_notebook(path: Path) -> NotebookNode:
-    """Read a notebook of format 4.
-
-    Raises: ValueError if the file is no notebook.
-    """
-    import nbformat
-
-    try:
-        return nbformat.read(path, as_version=4)
-    except (nbformat.reader.NotJSONError, nbformat.ValidationError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path.name} is no readable notebook ({error}); fetch it again: git checkout {path}") from error
-
-
 def installed_versions() -> dict[str, str]:
     """Versions of Python and of the packages that figures depend on."""
     versions = {"python": ".".join(map(str, sys.version_info[:3]))}
@@ -186,8 +157,6 @@ def installed_versions() -> dict[str, str]:
 
 def cell_seconds(notebook: NotebookNode, earlier: Path) -> list[float]:
     """Expected seconds of each code cell: as long as in an earlier run of it, else one second (only for the bar)."""
-    from datetime import datetime
-
     known: dict[str, float] = {}
     if earlier.is_file():
         try:
@@ -196,9 +165,10 @@ def cell_seconds(notebook: NotebookNode, earlier: Path) -> list[float]:
             cells = []  # an unreadable earlier run is about to be replaced; only the estimate is poorer
         for cell in cells:
             times = cell.metadata.get("execution", {})
-            begin, end = times.get("iopub.status.busy"), times.get("iopub.status.idle")
+            begin, end = (times.get(f"iopub.status.{status}") for status in ("busy", "idle"))
             if begin and end:
-                known[cell.get("id", "")] = (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds()
+                taken = datetime.fromisoformat(end) - datetime.fromisoformat(begin)
+                known[cell.get("id", "")] = taken.total_seconds()
     return [known.get(cell.get("id", ""), 1.0) for cell in notebook.cells if cell.cell_type == "code"]
 
 
@@ -215,7 +185,7 @@ def _run_one(
     run = NotebookRun(path.stem, executed=executed)
     began_s = time.monotonic()
     try:
-        run.error = _execute(notebook, path, environment, timeout_s, listener)
+        run.error = execute_notebook(notebook, path.parent, environment, timeout_s, listener.start_cell)
     finally:  # on Ctrl-C too: what had run is worth a look
         run.ok = not run.error
         run.seconds = time.monotonic() - began_s
@@ -232,94 +202,3 @@ def collect_metrics(notebook: NotebookNode) -> dict[str, float | int | str]:
         for output in cell.get("outputs", []):
             metrics.update(output.get("data", {}).get(REPORT_MIME, {}))
     return metrics
-
-
-def _execute(
-    notebook: NotebookNode,
-    path: Path,
-    environment: Mapping[str, str],
-    timeout_s: float | None,
-    listener: RunListener,
-) -> str:
-    """Execute `notebook` in place and return "" or what went wrong, with the cell's number and first lines."""
-    import asyncio
-
-    from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
-
-    current = {"number": 0, "source": ""}
-    n_code_cells = sum(cell.cell_type == "code" for cell in notebook.cells)
-
-    def on_cell_start(cell: NotebookNode, cell_index: int) -> None:
-        if cell.cell_type == "code":
-            current.update(number=current["number"] + 1, source=cell.source)
-            listener.start_cell(current["number"])
-
-    deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
-    client = NotebookClient(
-        notebook,
-        km=_this_interpreter(),
-        timeout_func=lambda cell: None if deadline_s is None else max(1, math.ceil(deadline_s - time.monotonic())),
-        startup_timeout=180,  # a cold disk and a busy machine can take a minute to import IPython
-        extra_arguments=["--log-level=40"],  # without the kernel's remark that loopback TCP is not encrypted
-        coalesce_streams=True,  # a training bar is kept as its last line, not as thousands
-        on_cell_start=on_cell_start,
-    )
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None  # so that a failure leaves no earlier output behind it
-    interrupted = _stop_on_signal(client)
-    try:
-        client.execute(cleanup_kc=True, cwd=str(path.parent), env={**os.environ, **environment})
-    except CellExecutionError as error:
-        what = f"{error.ename}: {error.evalue}"
-    except CellTimeoutError:
-        what = f"not finished after {timeout_s:.0f} s; give it longer with --timeout-min, or choose a smaller profile"
-    except (DeadKernelError, asyncio.CancelledError) as error:
-        if interrupted:
-            raise KeyboardInterrupt from error
-        what = "the kernel died (often: out of memory); close other programs, or run it alone in JupyterLab to see where"
-    except RuntimeError as error:  # nbclient's own word for a kernel that does not start
-        what = f"{error}; run `course doctor`"
-    else:
-        return ""
-    head = "\n".join(f"    | {line}" for line in current["source"].splitlines()[:3])
-    return f"code cell {current['number']} of {n_code_cells}:\n{head}\n    {what}"
-
-
-def _this_interpreter() -> Any:
-    """A manager whose kernel is this very interpreter, whatever kernels are registered on the machine."""
-    from ipykernel.kernelspec import RESOURCES, get_kernel_dict
-    from jupyter_client import AsyncKernelManager
-    from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
-
-    class ThisInterpreter(KernelSpecManager):
-        def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-            return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
-
-    return AsyncKernelManager(kernel_name="python3", kernel_spec_manager=ThisInterpreter())
-
-
-def _stop_on_signal(client: NotebookClient) -> list[int]:
-    """Make Ctrl-C (and SIGTERM) end `client` at once; the returned list is no longer empty once that happened.
-
-    nbclient's own handlers shut the kernel down and then report a dead kernel, which looks like any other failure.
-    """
-    import asyncio
-
-    seen: list[int] = []
-
-    def on_notebook_start(notebook: NotebookNode) -> None:
-        task, loop = asyncio.current_task(), asyncio.get_running_loop()
-
-        def stop(number: int) -> None:
-            seen.append(number)
-            client.shutdown_kernel = "immediate"
-            task.cancel()
-
-        if sys.platform != "win32":  # there, Ctrl-C raises KeyboardInterrupt in the event loop itself
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(number, stop, number)
-
-    client.on_notebook_start = on_notebook_start
-    return seen
