@@ -1,1 +1,1 @@
-"""Instructors' tools: writing the learners' notebooks (and, later, marking them)."""
+"""Tools for instructors: `course release` writes the learners' notebooks. Nothing here is needed to take the course."""
