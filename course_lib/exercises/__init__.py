@@ -52,14 +52,20 @@ def check(exercise_id: str, answer: Callable) -> Outcome:
     try:
         exercise = get_exercise(exercise_id)
     except (KeyError, TypeError) as error:
-        print(f'✗ {error.args[0]}. Write check("00.1", your_function).')
+        _say(f'✗ {error.args[0]}. Write check("00.1", your_function).')
         return Outcome(str(exercise_id), FAILED, 0, str(error.args[0]))
     try:
         outcome = mark(exercise, answer)
     except Exception as error:  # ours, not the learner's: say so, and let Run all go on
         message = f"the check itself broke; please report this: {type(error).__name__}: {error}"
         outcome = Outcome(exercise.id, FAILED, 0, message)
-    print(f"{_TICKS[outcome.status]} Exercise {exercise.id}, {exercise.title}: {outcome.message}")
-    if outcome.hint:
-        print(f"  hint      {outcome.hint}")
+    hint = f"\n  hint      {outcome.hint}" if outcome.hint else ""
+    _say(f"{_TICKS[outcome.status]} Exercise {exercise.id}, {exercise.title}: {outcome.message}{hint}")
     return outcome
+
+
+def _say(text: str) -> None:
+    try:
+        print(text)
+    except UnicodeEncodeError:  # a console without ticks (Windows, code page 1252)
+        print(text.encode("ascii", "replace").decode())

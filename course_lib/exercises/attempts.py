@@ -2,10 +2,12 @@
 
 import inspect
 import linecache
+import os
 import sysconfig
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,12 @@ import torch
 from torch import Tensor
 
 MAX_PARTS = 100  # an answer returns a handful of tensors; beyond this it is refused unread
-_OURS = str(Path(__file__).parent)
-_INSTALLED = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+MAX_VALUES = 10_000_000  # torch.zeros(1).expand(10**15) costs nothing to make, and everything to compare
+_NOT_THEIRS = (
+    "<frozen",
+    str(Path(__file__).parents[1]) + os.sep,
+    *(sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib")),
+)
 
 
 @dataclass(frozen=True)
@@ -23,14 +29,15 @@ class Attempt:
 
     Attributes:
         outputs: tensors by name, on the CPU, without gradients; numbers become tensors without axes.
-        error: empty, or what went wrong, in words for the learner; error_type: the exception's name.
+        error: empty, or what went wrong, in words for the learner.
+        error_kind: the exception's name and message: two answers that fail alike have the same.
         changed: names of inputs that the call changed in place and should not have.
         is_stub: the answer is still the stub's NotImplementedError.
     """
 
     outputs: dict[str, Tensor] = field(default_factory=dict)
     error: str = ""
-    error_type: str = ""
+    error_kind: str = ""
     changed: tuple[str, ...] = ()
     is_stub: bool = False
 
@@ -45,17 +52,18 @@ def run_call(probe: Callable, fn: Callable, inputs: Mapping[str, Any], may_chang
     Randomness that the answer takes from torch's global generator is seeded, and the caller's state left as it was.
     """
     if not callable(fn):
-        return Attempt(error=f"  need your function, got {_type_name(fn)}", error_type="TypeError")
+        return Attempt(error=f"  need your function, got {_type_name(fn)}", error_kind="not callable")
     copies = {name: value.clone() if isinstance(value, Tensor) else value for name, value in inputs.items()}
     try:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+            torch.default_generator.manual_seed(0)
             outputs = dict(_tensors(probe(fn, dict(copies))))
         changed = tuple(name for name in inputs if name not in may_change and _is_changed(inputs[name], copies[name]))
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # an answer may call exit(); a check must survive that too
-        return Attempt(error=_explain(error, fn, inputs), error_type=type(error).__name__, is_stub=_is_stub(error))
+        kind = f"{type(error).__name__}: {_text(error)}"
+        return Attempt(error=_explain(error, fn, inputs), error_kind=kind, is_stub=_is_stub(error))
     return Attempt(outputs, changed=changed)
 
 
@@ -70,18 +78,28 @@ def _tensors(outputs: Any) -> Iterator[tuple[str, Tensor]]:
         name, value = pending.pop()
         n_parts += 1
         if n_parts > MAX_PARTS:
-            raise NotATensor(f"need a tensor, got more than {MAX_PARTS} things in {_type_name(outputs)}s")
+            raise NotATensor(f"output: need a tensor or a number, got more than {MAX_PARTS} of them")
         if isinstance(value, Tensor):
-            yield name, value.detach().cpu()
+            yield name, _plain(name, value)
         elif isinstance(value, (bool, int, float, complex)):
             yield name, _number(name, value)
         elif isinstance(value, (tuple, list)):
-            parts = [(f"{name}[{i}]", part) for i, part in enumerate(value[: MAX_PARTS + 1])]
+            parts = [(f"{name}[{i}]", part) for i, part in enumerate(islice(value, MAX_PARTS + 1))]
             pending.extend(reversed(parts))
         elif isinstance(value, dict):
-            pending.extend((f"{name}[{str(key)[:40]!r}]", part) for key, part in reversed(value.items()))
+            parts = [(f"{name}[{str(key)[:40]!r}]", part) for key, part in islice(value.items(), MAX_PARTS + 1)]
+            pending.extend(reversed(parts))
         else:
             raise NotATensor(_what_instead(name, value))
+
+
+def _plain(name: str, value: Tensor) -> Tensor:
+    if value.layout != torch.strided or value.is_meta or value.is_quantized:
+        raise NotATensor(f"{name}: need a dense tensor that holds values, got layout {value.layout} on {value.device}")
+    if value.numel() > MAX_VALUES:
+        raise NotATensor(f"{name}: shape {tuple(value.shape)} is far larger than any right answer")
+    # A copy: an answer that fills one buffer again and again must not rewrite what it gave before.
+    return torch.Tensor.detach(value).cpu().as_subclass(Tensor).clone()
 
 
 def _number(name: str, value: complex) -> Tensor:
@@ -108,14 +126,14 @@ def _explain(error: BaseException, fn: Callable, inputs: Mapping[str, Any]) -> s
     if frame is None and isinstance(error, TypeError):
         wanted = ", ".join(inputs)
         return f"  the call did not fit your function: it takes {_signature(fn)}, the check calls it with ({wanted})"
-    where = "" if frame is None else f"\n  in line {frame.lineno} of your code: {_source(frame)}"
-    return f"  {type(error).__name__}: {_text(error)}{where}"
+    where = "" if frame is None else f"\n  in line {frame.lineno} of your code: {_source(frame)}".rstrip(": ")
+    return f"  {type(error).__name__}: {_text(error)}".rstrip(": ") + where
 
 
 def _learners_frame(error: BaseException) -> traceback.FrameSummary | None:
     """The innermost frame that is neither ours nor a library's."""
     frames = traceback.StackSummary.extract(traceback.walk_tb(error.__traceback__), lookup_lines=False)
-    theirs = [f for f in frames if not f.filename.startswith((_OURS, "<frozen", *_INSTALLED))]
+    theirs = [f for f in frames if not f.filename.startswith(_NOT_THEIRS)]
     return theirs[-1] if theirs else None
 
 

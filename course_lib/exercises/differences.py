@@ -14,14 +14,15 @@ def describe_inputs(inputs: Mapping[str, Any]) -> str:
         if isinstance(value, Tensor):
             parts.append(f"{name} {_shape(value)} {_dtype(value)}")
         else:
-            parts.append(f"{name} = {value:.6g}" if isinstance(value, float) else f"{name} = {value}")
+            parts.append(f"{name} = {value:.5g}" if isinstance(value, float) else f"{name} = {value}")
     return ", ".join(parts)
 
 
 def first_difference(expected: Mapping[str, Tensor], got: Mapping[str, Tensor], atol: float, rtol: float) -> str:
     """Empty where all agree; else two lines, what was expected and what came.
 
-    Numbers (tensors without axes) may be of any float type; other tensors must agree in dtype too.
+    Numbers (tensors without axes) may be of any width, and whole where a float is expected; other tensors must agree
+    in dtype too.
     """
     if list(expected) != list(got):
         return _pair(_names(expected), _names(got))
@@ -36,7 +37,10 @@ def _tensor_difference(name: str, expected: Tensor, got: Tensor, atol: float, rt
     if expected.shape != got.shape:
         return _pair(f"{name} of shape {_shape(expected)}", f"{name} of shape {_shape(got)}")
     if not _dtypes_agree(expected, got):
-        return _pair(f"{name} of dtype {_dtype(expected)}", f"{name} of dtype {_dtype(got)}")
+        return _pair(
+            f"{name} of dtype {_dtype(expected)}",
+            f"{name} of dtype {_dtype(got)}   (its values are compared once the dtype is right)",
+        )
     wide = _wide(expected)
     want, have = expected.to(wide), got.to(wide)
     # isclose is false for nan against a number and for +inf against -inf, true for equal infinities.
@@ -50,9 +54,17 @@ def _tensor_difference(name: str, expected: Tensor, got: Tensor, atol: float, rt
 
 
 def _dtypes_agree(expected: Tensor, got: Tensor) -> bool:
-    if expected.dim() == 0 and expected.is_floating_point():
+    if expected.dim():
+        return expected.dtype == got.dtype
+    if expected.is_floating_point():
         return not got.is_complex() and got.dtype != torch.bool
-    return expected.dtype == got.dtype
+    return _kind(expected) == _kind(got)
+
+
+def _kind(tensor: Tensor) -> str:
+    if tensor.dtype == torch.bool:
+        return "bool"
+    return "complex" if tensor.is_complex() else "float" if tensor.is_floating_point() else "int"
 
 
 def _wide(tensor: Tensor) -> torch.dtype:

@@ -127,7 +127,7 @@ def compare(exercise: Exercise, trials: Sequence[Mapping[str, Any]], attempts: S
         difference = _difference(exercise, inputs, attempts[i])
         if difference:
             message = f"failed on input {i + 1} of {len(trials)}: {describe_inputs(inputs)}\n{difference}"
-            return Outcome(exercise.id, FAILED, 0, message, _find_hint(exercise, trials, attempts[: i + 1]))
+            return Outcome(exercise.id, FAILED, 0, message, _find_hint(exercise, trials, attempts))
     message = f"passed ({len(trials)} inputs tried, {exercise.points} of {_count(exercise.points, 'point')})"
     return Outcome(exercise.id, PASSED, exercise.points, message)
 
@@ -152,7 +152,7 @@ def _difference(exercise: Exercise, inputs: Mapping[str, Any], attempt: Attempt)
 
 
 def _find_hint(exercise: Exercise, trials: Sequence[Mapping[str, Any]], attempts: Sequence[Attempt]) -> str:
-    """The hint of the slip that does what this answer did on every trial so far, else the general one."""
+    """The hint of the slip that does what this answer did on every trial, else the general one."""
     for wrong in exercise.wrong_answers:
         if all(
             _same(exercise, run_probe(exercise, wrong.answer, inputs), attempt)
@@ -164,7 +164,7 @@ def _find_hint(exercise: Exercise, trials: Sequence[Mapping[str, Any]], attempts
 
 def _same(exercise: Exercise, a: Attempt, b: Attempt) -> bool:
     if a.error or b.error:
-        return bool(a.error_type) and a.error_type == b.error_type
+        return a.error_kind == b.error_kind
     return a.changed == b.changed and not first_difference(a.outputs, b.outputs, exercise.atol, exercise.rtol)
 
 
@@ -178,4 +178,3 @@ def _stub_hint(exercise: Exercise) -> str:
 
 def _count(n: int, noun: str) -> str:
     return f"{n} {noun}" + ("" if n == 1 else "s")
-
