@@ -67,7 +67,7 @@ def _guarded(check: Callable[[], Finding]) -> Finding:
         return Finding(FAIL, subject, f"the check itself failed: {type(error).__name__}: {error}", "please report this")
 
 
-def checkpython() -> Finding:
+def check_python() -> Finding:
     """Python 3.11 to 3.13."""
     version = f"{platform.python_version()} ({platform.system()} {platform.machine()}), {sys.executable}"
     if PYTHON_FROM <= sys.version_info[:2] < PYTHON_BELOW:
