@@ -14,20 +14,52 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from course_lib.clips import Clips
+
 
 @dataclass(frozen=True)
 class AudioConfig:
-    """How sound becomes a log-mel picture: 8,192 samples (1.02 s) -> 64 mels x 64 frames."""
+    """How sound becomes a log-mel picture; the defaults turn 8,192 samples (1.024 s) into 64 mels x 64 frames.
+
+    Raises: ValueError, saying what to change, for settings that cannot work together.
+    """
 
     sample_rate_hz: int = 8_000
-    n_fft: int = 512
-    win_length: int = 512  # 64 ms
+    n_fft: int = 320  # 161 bins, 25 Hz apart
+    win_length: int = 320  # 40 ms Hann window
     hop_length: int = 128  # 16 ms step
     n_mels: int = 64
     f_min_hz: float = 0.0
     f_max_hz: float = 4_000.0
-    floor_db: float = -80.0  # quieter than this is called silence
-    top_db: float = 0.0  # 0 dB is a full-scale sine at the centre of a mel filter
+    floor_db: float = -90.0  # quieter than this counts as silence
+    top_db: float = 0.0  # about a full-scale sine
+
+    def __post_init__(self) -> None:
+        for name in ("sample_rate_hz", "n_fft", "win_length", "hop_length", "n_mels"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name}: got {value!r}; need a whole number of at least 1")
+        if self.win_length > self.n_fft:
+            raise ValueError(f"win_length {self.win_length} is over n_fft {self.n_fft}; raise n_fft or cut the window")
+        if self.hop_length >= self.win_length:
+            raise ValueError(
+                f"hop_length {self.hop_length} is not under win_length {self.win_length}: windows would miss samples; "
+                "take a hop of at most half the window"
+            )
+        rate_hz, low_hz, high_hz = self.sample_rate_hz, self.f_min_hz, self.f_max_hz
+        if not 0 <= low_hz < high_hz <= rate_hz / 2:
+            raise ValueError(
+                f"got f_min_hz {low_hz} and f_max_hz {high_hz}; need 0 <= f_min_hz < f_max_hz <= {rate_hz / 2}, "
+                f"the Nyquist frequency of {rate_hz} Hz"
+            )
+        if not -math.inf < self.floor_db < self.top_db < math.inf:
+            raise ValueError(f"got floor_db {self.floor_db} and top_db {self.top_db}; need floor_db < top_db, finite")
+        empty = (_filterbank(self, torch.device("cpu"), torch.float32).sum(dim=1) == 0).nonzero()[:, 0].tolist()
+        if empty:
+            raise ValueError(
+                f"mel filters {empty} hold no frequency bin: bins lie {rate_hz / self.n_fft:.1f} Hz apart, too far for "
+                f"{self.n_mels} mels from {low_hz} to {high_hz} Hz; raise n_fft or f_min_hz, or take fewer mels"
+            )
 
 
 def stft(wave: Tensor, cfg: AudioConfig) -> Tensor:
@@ -143,13 +175,14 @@ def mu_law_decode(classes: Tensor, n_classes: int = 256) -> Tensor:
     return squashed.sign() * torch.expm1(squashed.abs() * math.log1p(mu)) / mu
 
 
-def clip_log_mels(clips, cfg: AudioConfig) -> Tensor:
+def clip_log_mels(clips: Clips, cfg: AudioConfig) -> Tensor:
     """Unit-scaled log-mels of all clips, (N, M, L), computed once per cfg and kept on the clips' device."""
-    cache = clips._features
-    if cfg not in cache:
+    def compute(clips: Clips) -> Tensor:
+        # Batches bound the memory; a cached tensor must stay usable in autograd, so never an inference tensor.
         with torch.inference_mode(False), torch.no_grad():
-            cache[cfg] = torch.cat([to_unit(log_mel(waves, cfg), cfg) for waves in clips.waves.split(256)])
-    return cache[cfg]
+            return torch.cat([to_unit(log_mel(waves, cfg), cfg) for waves in clips.waves.split(256)])
+
+    return clips.feature(("log_mel", cfg), compute)
 
 
 @lru_cache(maxsize=32)
