@@ -266,6 +266,11 @@ def test_what_is_said_about_a_failure(answer, words):
     assert outcome.status == FAILED and words in outcome.message
 
 
+def test_values_that_differ_never_look_the_same():
+    message = mark(make(reference=lambda x: 1.0, wrong_answers=(), atol=1e-12, rtol=0.0), lambda x: 1 + 1e-10).message
+    assert "expected  output = 1\n" in message and "got       output = 1.0000000001" in message
+
+
 def test_an_error_is_shown_with_the_learners_own_line():
     def inner(x):
         return torch.cat([x, x[:1, :1]])  # the line to show

@@ -50,7 +50,8 @@ def _tensor_difference(name: str, expected: Tensor, got: Tensor, atol: float, rt
     index = tuple(bad[0].tolist())
     place = name + (f"[{', '.join(map(str, index))}]" if index else "")
     count = f"   ({len(bad)} of {expected.numel()} values differ)" if index else ""
-    return _pair(f"{place} = {_value(want[index])}", f"{place} = {_value(have[index])}{count}")
+    value, instead = _tell_apart(want[index].item(), have[index].item())
+    return _pair(f"{place} = {value}", f"{place} = {instead}{count}")
 
 
 def _dtypes_agree(expected: Tensor, got: Tensor) -> bool:
@@ -84,9 +85,15 @@ def _names(outputs: Mapping[str, Tensor]) -> str:
     return f"{len(outputs)} tensors ({shown})" if outputs else "nothing"
 
 
-def _value(value: Tensor) -> str:
-    number = value.item()
-    return f"{number:.6g}" if isinstance(number, (float, complex)) else str(number)
+def _tell_apart(one: complex, other: complex) -> tuple[str, str]:
+    """Both as text: four digits, more only where the two would look the same (and so be the same on any machine)."""
+    if isinstance(one, int):
+        return str(one), str(other)
+    for n_digits in (4, 6, 9, 17):
+        texts = f"{one:.{n_digits}g}", f"{other:.{n_digits}g}"
+        if texts[0] != texts[1]:
+            break
+    return texts
 
 
 def _shape(tensor: Tensor) -> str:
