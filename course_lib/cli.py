@@ -57,6 +57,15 @@ def data_import(
         typer.echo(f"imported and verified: {import_fsdd(path)}")
 
 
+@data.command("download")
+def data_download() -> None:
+    """Fetch FSDD into the cache now, for an offline class (the notebooks do it by themselves)."""
+    with _plain_errors():
+        from course_lib.datasets import download_fsdd, find_fsdd
+
+        typer.echo(f"downloaded and verified: {find_fsdd() or download_fsdd()}")
+
+
 @data.command("info")
 def data_info() -> None:
     """Which data set the notebooks find without a network."""
@@ -182,7 +191,7 @@ def _plain_errors() -> Iterator[None]:
 def _fail(error: Exception) -> None:
     if os.environ.get("COURSE_DEBUG"):
         raise error
-    typer.echo(f"{type(error).__name__}: {error}\n(COURSE_DEBUG=1 shows where; `course doctor` looks further)", err=True)
+    typer.echo(f"{type(error).__name__}: {error}\n(COURSE_DEBUG=1 shows where; see also: course doctor)", err=True)
     raise typer.Exit(1) from error
 
 
