@@ -8,10 +8,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-import soundfile
 import torch
 
+from .audio import read_wave
 from .clips import (
     DIGIT_NAMES,
     N_SAMPLES,
@@ -38,7 +37,7 @@ __all__ = [
     "fit_clip", "fsdd_digest", "import_fsdd", "load_clips",
 ]  # fmt: skip
 DATASETS = ("auto", "fsdd", "bundled")
-BUNDLED_DIGEST = ""
+BUNDLED_DIGEST = "cdc54077ad9ce60e07c9f5043aae9c6f1ab1b6165067ea7f27aecb19a08d188c"  # of data/bundled_digits.zip
 IMPORT_HINT = "`course data import PATH` takes its archive or folder"
 
 
@@ -90,7 +89,7 @@ def _load_bundled() -> Clips:
 def clips_from_recordings(recordings: Mapping[str, bytes], dataset: str) -> Clips:
     """Decode files named {digit}_{speaker}_{take}.wav or .flac, sorted by digit, speaker and take.
 
-    Raises: DataError if one cannot be decoded or is not mono at 8 kHz.
+    Raises: DataError if one cannot be decoded or is not at 8 kHz.
     """
     labels = {name: Path(name).stem.split("_") for name in recordings}
     order = sorted(recordings, key=lambda name: (labels[name][0], labels[name][1], int(labels[name][2])))
@@ -98,7 +97,7 @@ def clips_from_recordings(recordings: Mapping[str, bytes], dataset: str) -> Clip
     waves = torch.zeros(len(order), N_SAMPLES)
     n_valid = torch.zeros(len(order), dtype=torch.int64)
     for row, name in enumerate(order):
-        waves[row], n_valid[row] = fit_clip(torch.from_numpy(_decode(name, recordings[name])))
+        waves[row], n_valid[row] = fit_clip(_decode(name, recordings[name]))
     takes = torch.tensor([int(labels[name][2]) for name in order])
     return Clips(
         waves=waves,
@@ -113,11 +112,11 @@ def clips_from_recordings(recordings: Mapping[str, bytes], dataset: str) -> Clip
     )
 
 
-def _decode(name: str, content: bytes) -> np.ndarray:
+def _decode(name: str, content: bytes) -> torch.Tensor:
     try:
-        wave, rate_hz = soundfile.read(io.BytesIO(content), dtype="float32")
-    except soundfile.LibsndfileError as error:
-        raise DataError(f"{name}: cannot be decoded ({error})") from error
-    if wave.ndim != 1 or rate_hz != SAMPLE_RATE_HZ or len(wave) == 0:
-        raise DataError(f"{name}: got shape {wave.shape} at {rate_hz} Hz, need mono samples at {SAMPLE_RATE_HZ} Hz")
+        wave, rate_hz = read_wave(io.BytesIO(content))
+    except ValueError as error:
+        raise DataError(f"{name}: {error}") from error
+    if rate_hz != SAMPLE_RATE_HZ:
+        raise DataError(f"{name}: got {rate_hz} Hz, need {SAMPLE_RATE_HZ} Hz")
     return wave
