@@ -64,7 +64,8 @@ def _guarded(check: Callable[[], Finding]) -> Finding:
         return check()
     except Exception as error:  # the doctor has to finish; what it could not find out is said in its place
         subject = check.__name__.removeprefix("check_").replace("_", " ")
-        return Finding(FAIL, subject, f"the check itself failed: {type(error).__name__}: {error}", "please report this")
+        remedy = "mend the packages first" if isinstance(error, ImportError) else "please report this"
+        return Finding(FAIL, subject, f"the check itself failed: {type(error).__name__}: {error}", remedy)
 
 
 def check_python() -> Finding:

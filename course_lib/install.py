@@ -25,11 +25,12 @@ def requirements(extra: str = "") -> list[Requirement]:
 
     Raises: importlib.metadata.PackageNotFoundError if course-lib is not installed.
     """
+    texts = metadata.requires(DISTRIBUTION) or []
     try:
         from packaging.requirements import Requirement
     except ImportError:  # pip carries a copy
         from pip._vendor.packaging.requirements import Requirement
-    declared = [Requirement(text) for text in metadata.requires(DISTRIBUTION) or []]
+    declared = [Requirement(text) for text in texts]
     core = [r for r in declared if r.marker is None or r.marker.evaluate({"extra": ""})]
     if not extra:
         return core
