@@ -22,7 +22,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from course_lib.executing import execute_notebook, read_notebook, write_text_atomically
+from course_lib.executing import execute_notebook, write_text_atomically
 from course_lib.grading.colab import BADGE_LINE, SETUP_MARK, ReleaseError, badge, repository, setup_source
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def release(root: Path, *, check: bool = False, refresh: bool = False) -> list[P
     repo = repository(root)
     wanted: dict[Path, str] = {}
     for path in sorted((root / "solutions").glob("*.ipynb")):
-        notebook = normalise(read_notebook(path), path.stem, repo)
+        notebook = normalise(read_source(path), path.stem, repo)
         if refresh:
             refresh_outputs(notebook, path)
         wanted[path] = serialise(notebook)
@@ -65,6 +65,22 @@ def release(root: Path, *, check: bool = False, refresh: bool = False) -> list[P
         for path in orphans:
             path.unlink()
     return changed + orphans
+
+
+def read_source(path: Path) -> NotebookNode:
+    """Read a notebook as it is; nbformat.read would give cells without an id another one each time.
+
+    Raises: ReleaseError if it is no notebook of format 4.
+    """
+    import nbformat
+
+    try:
+        notebook = nbformat.v4.reads(path.read_text("utf-8"))
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ReleaseError(f"{path.name} is no readable notebook: {error}") from error
+    if notebook.get("nbformat") != 4 or "cells" not in notebook:
+        raise ReleaseError(f"{path.name}: got format {notebook.get('nbformat')}, need 4; save it again in JupyterLab")
+    return notebook
 
 
 def normalise(notebook: NotebookNode, name: str, repo: str) -> NotebookNode:
