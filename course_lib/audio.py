@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 import os
-import tempfile
+import uuid
 from pathlib import Path
 from typing import BinaryIO
 
@@ -55,15 +55,15 @@ def write_wave(path: str | Path, wave: Tensor, rate_hz: int) -> None:
     # Steps of 1/32768, as wav files are read: file -> wave -> file is exact. +1 is one step too many.
     steps = (wave.double() * PCM_STEPS).round().clamp(-PCM_STEPS, PCM_STEPS - 1).to(torch.int16)  # (T,)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(suffix=path.suffix or ".wav", prefix=".part_", dir=path.parent)
+    temporary = path.with_name(f".part_{uuid.uuid4().hex}_{path.name}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("wb") as file:
             soundfile.write(file, steps.numpy(), rate_hz, subtype="PCM_16", format=path.suffix.lstrip(".") or "wav")
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 

@@ -22,6 +22,19 @@ class AudioConfig:
     """How sound becomes a log-mel picture; the defaults turn 8,192 samples (1.024 s) into 64 mels x 64 frames.
 
     Raises: ValueError, saying what to change, for settings that cannot work together.
+
+    The defaults were chosen by what vocode() makes of FSDD's official test clips. PESQ (narrow-band, 4.5 is perfect)
+    on 150 of them and, with all 300, PocketSphinx (0.773 of the originals recognised); ms a clip on one core:
+        win_length = n_fft    256     288     320     352     384     512    (HTK mels; Slaney's: PESQ -0.04 to +0.01)
+        PESQ                 3.96    4.01    3.98    3.93    3.90    3.71
+        PocketSphinx         0.740   0.773   0.767   0.750   0.740   0.740   (give or take 0.015 between seeds)
+        ms                    8.5     9.5     9.5    10.9    13.0    17.2
+    256 leaves the last samples of a clip under the window's very edge, where istft cannot restore them.
+        floor_db              -60     -70     -80     -85     -90     -95    -100
+        PESQ                 2.88    3.43    3.78      -     3.99      -     4.00
+        PocketSphinx         0.467   0.633   0.673   0.747   0.767   0.770   0.777   (-60 to -80: 150 clips, 0.787)
+    FSDD's speakers differ by 30 dB in level, and log_mel sees the raw level: -80 would erase the consonants of the
+    quietest one. The loudest clip reaches -5 dB; top_db = 0 leaves room for a louder voice.
     """
 
     sample_rate_hz: int = 8_000
@@ -68,9 +81,13 @@ def stft(wave: Tensor, cfg: AudioConfig) -> Tensor:
     Args:    wave: (..., T) float, T >= hop_length.
     Returns: (..., K, L) complex, K = n_fft // 2 + 1, L = T // hop_length.
     """
+    if wave.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"got a wave of {wave.dtype}; need float32 or float64; call wave.float()")
     n_frames = wave.shape[-1] // cfg.hop_length
     if n_frames < 1:
-        raise ValueError(f"got {wave.shape[-1]} samples; need at least one hop of {cfg.hop_length}; pad the clip")
+        raise ValueError(
+            f"got {wave.shape[-1]} samples; need at least one hop of {cfg.hop_length}; pad it, e.g. by fit_length()"
+        )
     left = cfg.n_fft // 2
     right = (n_frames - 1) * cfg.hop_length + cfg.n_fft - left - wave.shape[-1]
     padded = F.pad(wave, (left, max(right, 0)))
@@ -87,23 +104,23 @@ def stft(wave: Tensor, cfg: AudioConfig) -> Tensor:
 
 
 def istft(spec: Tensor, cfg: AudioConfig, n_samples: int) -> Tensor:
-    """Inverse of stft: windowed overlap-add divided by the summed squared window. Samples no window reaches are 0.
+    """Inverse of stft: window each frame again, overlap, add, and divide by the sum of squared windows.
 
+    Of all waves it is the one whose STFT comes closest to spec, which need not be any wave's (Griffin & Lim 1984).
+    istft(stft(wave)) is wave up to sample L * hop_length, given win_length > 2 * hop_length: the last frame reaches
+    no further. Samples that no window reaches are 0; those that it barely reaches fade instead of blowing up.
     Args:    spec: (..., K, L) complex.     Returns: (..., n_samples).
     """
-    n_frames = spec.shape[-1]
+    if spec.shape[-2] != cfg.n_fft // 2 + 1 or not spec.is_complex():
+        raise ValueError(
+            f"got {spec.dtype} of shape {tuple(spec.shape)}; need a complex (..., K={cfg.n_fft // 2 + 1}, L) "
+            "made with the same AudioConfig"
+        )
     frames = torch.fft.irfft(spec.reshape(-1, *spec.shape[-2:]), n=cfg.n_fft, dim=-2)  # (B, n_fft, L)
-    window = _window(cfg, frames.device, frames.dtype)
-    total = (n_frames - 1) * cfg.hop_length + cfg.n_fft
-
-    def overlap_add(columns: Tensor) -> Tensor:  # (B, n_fft, L) -> (B, total)
-        return F.fold(columns, (1, total), (1, cfg.n_fft), stride=(1, cfg.hop_length))[:, 0, 0]
-
-    weight = overlap_add(window.square()[None, :, None].expand(1, -1, n_frames))
-    wave = overlap_add(frames * window[:, None]) / weight.clamp_min(1e-9)
+    frames = frames * _window(cfg, frames.device, frames.dtype)[:, None]
+    wave = _overlap_add(frames, cfg) / _overlap_weight(cfg, spec.shape[-1], frames.device, frames.dtype)
     wave = wave[:, cfg.n_fft // 2 :][:, :n_samples]
-    wave = F.pad(wave, (0, n_samples - wave.shape[-1]))
-    return wave.reshape(*spec.shape[:-2], n_samples)
+    return F.pad(wave, (0, n_samples - wave.shape[-1])).reshape(*spec.shape[:-2], n_samples)
 
 
 def hz_to_mel(hz: Tensor) -> Tensor:
@@ -126,8 +143,9 @@ def mel_filterbank(cfg: AudioConfig) -> Tensor:
 
 def mel_power(wave: Tensor, cfg: AudioConfig) -> Tensor:
     """Power in each mel band, (..., T) -> (..., M, L); a full-scale sine has power 1 in its frequency bin."""
-    power = stft(wave, cfg).abs().square() * _power_scale(cfg)
-    return _filterbank(cfg, power.device, power.dtype) @ power
+    power = stft(wave, cfg).abs().square() * _power_scale(cfg)  # (..., K, L)
+    with full_precision(power):
+        return _filterbank(cfg, power.device, power.dtype) @ power
 
 
 def log_mel(wave: Tensor, cfg: AudioConfig) -> Tensor:
@@ -156,7 +174,8 @@ def dct_matrix(n_mfcc: int, n_mels: int) -> Tensor:
 
 def mfcc(log_mel_db: Tensor, n_mfcc: int = 13) -> Tensor:
     """Mel-frequency cepstral coefficients: the DCT-II of each log-mel column. (..., M, L) -> (..., n_mfcc, L)."""
-    return dct_matrix(n_mfcc, log_mel_db.shape[-2]).to(log_mel_db) @ log_mel_db
+    with full_precision(log_mel_db):
+        return dct_matrix(n_mfcc, log_mel_db.shape[-2]).to(log_mel_db) @ log_mel_db
 
 
 def mu_law_encode(wave: Tensor, n_classes: int = 256) -> Tensor:
@@ -185,6 +204,11 @@ def clip_log_mels(clips: Clips, cfg: AudioConfig) -> Tensor:
     return clips.feature(("log_mel", cfg), compute)
 
 
+def full_precision(tensor: Tensor) -> torch.autocast:
+    """Block inside which matrix products keep their dtype: bf16 training would round 90 dB of power to 3 digits."""
+    return torch.autocast(tensor.device.type, enabled=False)
+
+
 @lru_cache(maxsize=32)
 def _window(cfg: AudioConfig, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Periodic Hann window of win_length, padded to n_fft with zeros on both sides. (n_fft,)"""
@@ -194,10 +218,23 @@ def _window(cfg: AudioConfig, device: torch.device, dtype: torch.dtype) -> Tenso
         return F.pad(window, (left, cfg.n_fft - cfg.win_length - left)).to(device, dtype)
 
 
+def _overlap_add(frames: Tensor, cfg: AudioConfig) -> Tensor:
+    """Add up columns, each hop_length after the one before. (B, n_fft, L) -> (B, (L - 1) * hop_length + n_fft)."""
+    total = (frames.shape[-1] - 1) * cfg.hop_length + cfg.n_fft
+    return F.fold(frames, (1, total), (1, cfg.n_fft), stride=(1, cfg.hop_length))[:, 0, 0]
+
+
 @lru_cache(maxsize=32)
+def _overlap_weight(cfg: AudioConfig, n_frames: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Sum of the squared windows at each sample, at least 1e-4. ((L - 1) * hop_length + n_fft,)"""
+    with torch.inference_mode(False):
+        squared = _window(cfg, torch.device("cpu"), torch.float64).square()[None, :, None].expand(1, -1, n_frames)
+        return _overlap_add(squared, cfg)[0].clamp_min(1e-4).to(device, dtype)
+
+
 def _power_scale(cfg: AudioConfig) -> float:
-    # A sine of amplitude 1 has |STFT| = sum(window) / 2 at its frequency.
-    return (2 / (cfg.win_length / 2)) ** 2
+    # A sine of amplitude 1 has |STFT| = sum(window) / 2 at its frequency, and a Hann window sums to win_length / 2.
+    return (4 / cfg.win_length) ** 2
 
 
 @lru_cache(maxsize=32)
