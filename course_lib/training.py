@@ -1,8 +1,10 @@
 """The training loop of every notebook: five visible steps, on any device, that survives being killed.
 
-`fit` is meant to be read. What surrounds the five steps (`_Run`) keeps the books: device and precision, several
-processes, history, progress bar, checkpoints.
+`fit` is meant to be read. `_Books`, below it, keeps what surrounds the steps: history, progress bar, checkpoints.
 """
+
+from __future__ import annotations
+
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -10,22 +12,21 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
-from course_lib.checkpoint import CheckpointError, Checkpoints, describe_model, refuse_other_run
-from course_lib.precision import choose_precision
+from course_lib.checkpoint import Checkpoints, describe_model, refuse_other_run
+from course_lib.parallel import average_gradients, make_accelerator, own_slice, share_weights
 from course_lib.profiles import current_device
 
-READ_EVERY = 20  # steps between reading losses off a GPU: each reading makes the GPU wait for Python
+READ_EVERY = 20  # steps between reading losses off a GPU: each reading makes it wait for Python
 
 
 @dataclass
 class History:
     """What happened in a training, step by step."""
 
-    parts: dict[str, list[float]] = field(default_factory=dict)  # one curve a named loss part
+    parts: dict[str, list[float]] = field(default_factory=dict)  # a curve for each named part of the loss
     steps: list[int] = field(default_factory=list)  # 1, 2, ...: the x axis of the curves
-    seconds: float = 0.0  # spent training, over all resumptions
+    seconds: float = 0.0  # spent training, all resumptions together
     device: str = "cpu"
     precision: str = "fp32"
 
@@ -40,7 +41,7 @@ class History:
 
 
 class NonFiniteLoss(RuntimeError):
-    """A loss or a weight became infinite or NaN."""
+    """A part of the loss, or a weight, became infinite or NaN."""
 
 
 def fit(
@@ -65,131 +66,120 @@ def fit(
     """Train `model` in place, and leave it in eval mode.
 
     Args:
-        batch_loss: (model, index (B,), rng) -> named loss parts, scalars; their sum is minimised.
-        batches: gives (B,) index tensors, e.g. datasets.BatchIndices.
-        n_steps: steps in all, those done before an interruption included.
-        learning_rate: the peak; it is reached after n_warmup steps (default: a twentieth of all) and falls to 0.
+        batch_loss: (model, index (B,), rng) -> the loss as named parts, scalars (means over clips); their sum is
+            minimised.
+        batches: endless (B,) index tensors, e.g. datasets.BatchIndices.
+        n_steps: steps in all, those before an interruption included.
+        learning_rate: the peak, reached after n_warmup steps (a twentieth of all, unless given).
         rng: handed to batch_loss for all it draws.
         clip_norm: longest gradient allowed.
-        checkpoints: save here, and if there is a checkpoint, go on from it. On the CPU the result is bitwise what
-            it would have been without the interruption.
-        save_every_s, save_every_steps: save after so many seconds, or (if given) steps instead.
+        checkpoints: where to save, and to go on from if there is something; make model, batches and rng in the same
+            cell, and running it again after an interruption ends, on a CPU, in bitwise the same weights.
+        save_every_s, save_every_steps: save after so many seconds, or after so many steps if that is given.
         precision: "fp32", "bf16", or "auto": bf16 where it is measurably faster.
-        on_step: called as on_step(step, model) after each step; what it draws does not disturb the training.
+        device: current_device() unless given.
+        on_step: called as on_step(step, model) after each step; drawing in it does not disturb the training.
     Returns: the history of all steps.
-    Raises:
-        NonFiniteLoss: a loss or weight is no longer a number; the last good checkpoint is kept.
-        CheckpointError: the checkpoint belongs to another run or model, or can't be written.
+    Raises:  NonFiniteLoss: a loss is no longer a number; the last good checkpoint is kept.
+             CheckpointError: the checkpoint belongs to another model or other settings, or can't be written.
     """
     n_warmup = max(1, n_steps // 20) if n_warmup is None else n_warmup
-    settings = {
-        "n_steps": n_steps,
-        "learning_rate": learning_rate,
-        "weight_decay": weight_decay,
-        "n_warmup": n_warmup,
-        "clip_norm": clip_norm,
-        "seed": rng.initial_seed(),
-        "batch_size": getattr(batches, "batch_size", None),
-        "n_clips": getattr(batches, "n_clips", None),
-    }
-    run = _Run(model, batches, rng, settings, checkpoints, precision, device, progress)
-    optimizer = run.optimizer
+    settings = {"n_steps": n_steps, "learning_rate": learning_rate, "weight_decay": weight_decay, "n_warmup": n_warmup}
+    books = _Books(model, batches, rng, settings | {"clip_norm": clip_norm}, checkpoints, precision, device, progress)
+    optimizer, accelerator = books.optimizer, books.accelerator
     model.train()
-    for step in run.steps_to_do():
+    for step in books.steps_to_do():
         for group in optimizer.param_groups:
             group["lr"] = learning_rate_at(step, n_steps, n_warmup, learning_rate)
-        index = run.next_batch()  # (B,)
-        with run.accelerator.autocast():
-            parts = batch_loss(model, index, rng)  # 1. the named loss parts of one batch
+        index = books.next_batch()  # (B,)
+        with accelerator.autocast():
+            parts = batch_loss(model, index, rng)  # 1. the loss of one batch, in named parts
         optimizer.zero_grad()  # 2. forget the last gradient
-        run.accelerator.backward(sum(parts.values()))  # 3. the gradient of the parts' sum
-        run.average_gradients()
+        accelerator.backward(sum(parts.values()))  # 3. the gradient of the parts' sum
+        average_gradients(model.parameters(), accelerator)  # (with several processes)
         if clip_norm is not None:
-            nn.utils.clip_grad_norm_(model.parameters(), clip_norm)  # 4. shorten it if it is too long
+            nn.utils.clip_grad_norm_(model.parameters(), clip_norm)  # 4. shorten the gradient if it is too long
         optimizer.step()  # 5. one step downhill
-        run.note(step, parts)
-        run.save_if_due(step, save_every_s, save_every_steps)
+        books.note(step, parts)
+        books.save_if_due(step, save_every_s, save_every_steps)
         if on_step is not None:
-            run.call(on_step, step)
-    run.finish()
+            books.call(on_step, step)
     model.eval()
-    return run.history
+    return books.history
 
 
 def learning_rate_at(step: int, n_steps: int, n_warmup: int, peak: float) -> float:
-    """Rise in a straight line for n_warmup steps, then fall along half a cosine to 0 (Loshchilov & Hutter 2017)."""
+    """Rise in a straight line for n_warmup steps, then fall along half a cosine to 0 (Loshchilov & Hutter 2017).
+
+    Args:    step: 1 to n_steps."""
     if step <= n_warmup:
         return peak * step / n_warmup
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - n_warmup) / max(1, n_steps - n_warmup)))
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - n_warmup) / (n_steps - n_warmup)))
 
 
-class _Run:
-    """The books of one training: where it runs, how far it is, what it has seen."""
+class _Books:
+    """What one training must remember: where it runs, how far it is, what it has seen, where it is saved."""
 
     def __init__(self, model, batches, rng, settings, checkpoints, precision, device, progress):
         self.model, self.batches, self.rng, self.checkpoints = model, iter(batches), rng, checkpoints
-        self.settings = settings | {"model": describe_model(model)}
-        self.n_steps = settings["n_steps"]
-        if self.n_steps < 1:
-            raise ValueError(f"n_steps: got {self.n_steps}, need at least 1")
-        if checkpoints is not None and not hasattr(batches, "load_state_dict"):
+        self.n_steps, self.n_done = settings["n_steps"], 0
+        if self.n_steps < 1 or settings["n_warmup"] < 0:
+            raise ValueError(f"got n_steps={self.n_steps}, n_warmup={settings['n_warmup']}; need at least 1 and 0")
+        if checkpoints is not None and not hasattr(self.batches, "load_state_dict"):
             raise ValueError(
-                f"batches: {type(batches).__name__} can't be resumed; pass datasets.BatchIndices, or checkpoints=None"
+                f"batches: a {type(batches).__name__} can't be resumed; use datasets.BatchIndices, or checkpoints=None"
             )
+        self.settings = settings | {
+            "seed": rng.initial_seed(),
+            "batch_size": getattr(batches, "batch_size", None),
+            "n_clips": getattr(batches, "n_clips", None),
+            "model": describe_model(model),
+        }
         device = torch.device(device) if device is not None else current_device()
-        found = self._find_checkpoint()
-        if found and precision == "auto" and torch.device(found["device"]).type == device.type:
-            precision = found["precision"]  # a second stopwatch reading must not change the arithmetic half-way
-        self.precision, why = choose_precision(precision, device)
-        self.accelerator = _accelerator(self.precision, device)
-        self.device = self.accelerator.device if self.accelerator.num_processes > 1 else device
-        self.is_main = self.accelerator.is_main_process
-        self.read_every = 1 if self.device.type == "cpu" and self.accelerator.num_processes == 1 else READ_EVERY
+        found = checkpoints.latest() if checkpoints is not None else None
+        if found is not None:
+            refuse_other_run(found["settings"], self.settings, checkpoints)
+            if precision == "auto" and found["device"] == device.type:
+                precision = found["precision"]  # a second stopwatch must not change the arithmetic half-way
+        self.accelerator, self.device, self.precision, why = make_accelerator(precision, device)
         model.to(self.device)
         self.optimizer = torch.optim.AdamW(
-            model.parameters(), lr=settings["learning_rate"], weight_decay=settings["weight_decay"], fused=True
+            model.parameters(),
+            lr=settings["learning_rate"],
+            weight_decay=settings["weight_decay"],
+            fused=self.device.type in ("cpu", "cuda"),  # one pass over all weights
         )
         self.history = History(device=str(self.device), precision=self.precision)
-        self.n_done = 0
-        self.unread: list[tuple[int, dict[str, Tensor]]] = []
-        if found:
+        if found is not None:
             self._restore(found)
-        self._share_weights()
+        share_weights(model, self.accelerator)
+        alone = self.accelerator.num_processes == 1
+        self.read_every = 1 if alone and self.device.type == "cpu" else READ_EVERY
+        self.unread: list[tuple[int, dict[str, Tensor]]] = []  # losses still on the device
+        self.is_main = self.accelerator.is_main_process
         self.progress = progress and self.is_main
         if self.progress:
             print(self._opening_line(why))
-        self.bar = None
 
-    # -- the loop's own calls ------------------------------------------------------------------------------------
+    # -- what the loop calls --------------------------------------------------------------------------------------
 
     def steps_to_do(self) -> Iterator[int]:
-        todo = range(self.n_done + 1, self.n_steps + 1)
-        self.bar = tqdm(
-            total=self.n_steps, initial=self.n_done, unit="step", disable=not self.progress or not todo, desc="training"
-        )
-        self.started = self.saved_at = time.perf_counter()
-        self.seconds_before = self.history.seconds
-        return iter(todo)
+        from tqdm.auto import tqdm  # here: it brings the notebook widgets along
+
+        self.seconds_before, self.started = self.history.seconds, time.perf_counter()
+        self.saved_at = self.started
+        quiet = not self.progress or self.n_done >= self.n_steps
+        with tqdm(total=self.n_steps, initial=self.n_done, desc="training", unit="step", disable=quiet) as self.bar:
+            yield from range(self.n_done + 1, self.n_steps + 1)
 
     def next_batch(self) -> Tensor:
-        """This process's slice of the next batch; all processes draw the same batches."""
-        index = next(self.batches).to(self.device, non_blocking=True)
-        n, rank = self.accelerator.num_processes, self.accelerator.process_index
-        if len(index) % n:
+        try:
+            index = next(self.batches)
+        except StopIteration:
             raise ValueError(
-                f"a batch of {len(index)} clips can't be shared evenly by {n} processes; "
-                f"use a batch size of {len(index) // n * n or n} or {(len(index) // n + 1) * n}"
-            )
-        return index.chunk(n)[rank]
-
-    def average_gradients(self) -> None:
-        """Each process saw a slice of the batch: the mean of their gradients is the gradient of the whole batch's mean."""
-        if self.accelerator.num_processes == 1:
-            return
-        grads = [p.grad for p in self.model.parameters() if p.grad is not None]
-        flat = self.accelerator.reduce(torch.cat([g.reshape(-1) for g in grads]), "mean")
-        for grad, mean in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
-            grad.copy_(mean.view(grad.shape))
+                f"batches ran out after {self.n_done} of {self.n_steps} steps; datasets.BatchIndices never does"
+            ) from None
+        return own_slice(index, self.accelerator).to(self.device, non_blocking=True)
 
     def note(self, step: int, parts: dict[str, Tensor]) -> None:
         self.n_done = step
@@ -202,78 +192,70 @@ class _Run:
             return
         if every_steps is not None:
             due = step % every_steps == 0
-        else:  # only where the losses have been read, so that all processes keep in step
+        else:
             due = not self.unread and time.perf_counter() - self.saved_at >= every_s
         if due or step == self.n_steps:
             self._save()
 
-    def call(self, on_step, step: int) -> None:
+    def call(self, on_step: Callable[[int, nn.Module], None], step: int) -> None:
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             on_step(step, self.model)
-        self.model.train()
+        self.model.train()  # it may have been put into eval mode to draw samples
 
-    def finish(self) -> None:
-        self.bar.close()
-        self.accelerator.wait_for_everyone()
-
-    # -- behind the scenes ---------------------------------------------------------------------------------------
+    # -- losses ---------------------------------------------------------------------------------------------------
 
     def _read_losses(self) -> None:
-        """Take the waiting losses off the device, average them over processes, and stop if one is not a number."""
+        """Take the losses off the device, average them over processes, and stop if one is not a number."""
         names = list(self.unread[0][1])
         table = torch.stack([torch.stack([parts[name].float() for name in names]) for _, parts in self.unread])
-        table = self.accelerator.reduce(table, "mean").tolist()
+        rows = self.accelerator.reduce(table, "mean").tolist()
         steps, self.unread = [step for step, _ in self.unread], []
-        for step, row in zip(steps, table, strict=True):
+        for step, row in zip(steps, rows, strict=True):
             for name, value in zip(names, row, strict=True):
                 if not math.isfinite(value):
                     self._stop(f"the loss part {name!r} became {value} at step {step}")
+            for name, value in zip(names, row, strict=True):
                 self.history.parts.setdefault(name, []).append(value)
             self.history.steps.append(step)
         self.history.seconds = self.seconds_before + time.perf_counter() - self.started
-        self.bar.set_postfix(loss=f"{sum(table[-1]):.3f}", refresh=False)
+        self.bar.set_postfix(loss=f"{sum(rows[-1]):.3f}", refresh=False)
         self.bar.update(len(steps))
 
     def _stop(self, what: str) -> None:
         self.bar.close()
-        kept = self.checkpoints.paths() if self.checkpoints is not None else []
-        kept_text = f"The last good checkpoint is kept: {kept[-1]}." if kept else "There is no checkpoint to go back to."
+        kept = self.checkpoints.paths()[-1:] if self.checkpoints is not None else []
+        kept_text = f"The last good checkpoint is kept: {kept[0]}." if kept else "There is no checkpoint yet."
         raise NonFiniteLoss(
             f"training stopped: {what} of {self.n_steps} (learning rate {self.settings['learning_rate']}, "
-            f"{self.precision}). {kept_text} Try a learning rate ten times lower, clip_norm=1.0, or precision='fp32'; "
-            "look for a log or a division that can meet 0, and for NaN in the features."
+            f"{self.precision}). {kept_text} Make the model anew and try a learning rate ten times lower, clip_norm=1 "
+            "or precision='fp32'; look for a log or a division that can meet 0, and for NaN in the features."
         )
 
-    def _find_checkpoint(self) -> dict | None:
-        found = self.checkpoints.latest() if self.checkpoints is not None else None
-        if found:
-            refuse_other_run(found["settings"], self.settings, self.checkpoints)
-        return found
+    # -- checkpoints ----------------------------------------------------------------------------------------------
 
     def _save(self) -> None:
         if self.unread:
             self._read_losses()
         for name, value in self.model.state_dict().items():
             if value.is_floating_point() and not value.isfinite().all():
-                self._stop(f"the weight {name!r} is no longer a number after step {self.n_done}")
+                self._stop(f"the weight {name!r} is no longer finite after step {self.n_done}")
         if self.is_main:
             self.checkpoints.save(self.n_done, self._state())
         self.saved_at = time.perf_counter()
 
     def _state(self) -> dict:
-        optimizer = self.optimizer.state_dict()["state"]
         parts = {name: torch.tensor(values, dtype=torch.float64) for name, values in self.history.parts.items()}
         return {
             "settings": self.settings,
             "device": self.device.type,
             "precision": self.precision,
             "model": self.model.state_dict(),
-            "optimizer": {str(key): value for key, value in optimizer.items()},
+            "optimizer": {str(key): value for key, value in self.optimizer.state_dict()["state"].items()},
+            "batches": self.batches.state_dict(),
             "rng": self.rng.get_state(),
             "rng_device": self.rng.device.type,
-            "torch_rng": torch.get_rng_state(),
+            "torch_rng": torch.get_rng_state(),  # dropout draws from it
             "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
-            "batches": self.batches.state_dict(),
             "parts": parts,
             "seconds": self.history.seconds,
         }
@@ -281,13 +263,14 @@ class _Run:
     def _restore(self, found: dict) -> None:
         self.model.load_state_dict(found["model"])
         params = list(self.model.parameters())
-        state = {}
-        for key, slots in found["optimizer"].items():
-            # In the weight's own memory layout: the fused step walks through weights and moments side by side.
-            state[int(key)] = {
+        state = {
+            # The moments in the weight's own memory layout: the fused step walks through all three side by side.
+            int(key): {
                 name: torch.empty_like(params[int(key)]).copy_(value) if value.ndim else value
-                for name, value in slots.items()
+                for name, value in moments.items()
             }
+            for key, moments in found["optimizer"].items()
+        }
         self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
         self.batches.load_state_dict(found["batches"])
         if found["rng_device"] == self.rng.device.type:
@@ -300,35 +283,12 @@ class _Run:
         self.history.steps = list(range(1, self.n_done + 1))
         self.history.seconds = found["seconds"]
 
-    def _share_weights(self) -> None:
-        """All processes start from the main one's weights, however each was seeded."""
-        if self.accelerator.num_processes > 1:
-            from accelerate.utils import broadcast
-
-            with torch.no_grad():
-                for tensor in self.model.state_dict().values():
-                    tensor.copy_(broadcast(tensor))
-
     def _opening_line(self, why: str) -> str:
         if self.n_done >= self.n_steps:
             return (
-                f"Already trained: {self.n_done} steps in {self.history.seconds:.0f} s, loaded from "
+                f"Already trained: {self.n_done} steps in {self.history.seconds:.0f} s, read from "
                 f"{self.checkpoints.folder}. To train afresh, call {self.checkpoints}.clear() first."
             )
         start = f"Resuming at step {self.n_done + 1}" if self.n_done else "Training"
         n = self.accelerator.num_processes
-        shared = f" in {n} processes" if n > 1 else ""
-        return f"{start} on {self.device}{shared} in {self.precision} ({why})."
-
-
-def _accelerator(precision: str, device: torch.device):
-    """An Accelerator for this precision and device.
-
-    accelerate keeps its choice for the life of the process; a notebook may train in fp32 here and bf16 there, so it
-    is made to forget the last one (its process group, if any, stays)."""
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState, PartialState
-
-    alone = PartialState._shared_state == {} or PartialState().num_processes == 1
-    AcceleratorState._reset_state(reset_partial_state=alone)
-    return Accelerator(mixed_precision="bf16" if precision == "bf16" else "no", cpu=device.type == "cpu")
+        return f"{start} on {self.device}{f', {n} processes,' if n > 1 else ''} in {self.precision} ({why})."
