@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from .archives import DataError, read_recordings, recordings_digest
 from .audio import read_wave
 from .clips import (
     DIGIT_NAMES,
@@ -20,21 +21,13 @@ from .clips import (
     Clips,
     fit_clip,
 )
-from .fsdd import (
-    DataError,
-    download_fsdd,
-    find_fsdd,
-    fsdd_digest,
-    import_fsdd,
-    read_fsdd,
-    read_recordings,
-    recordings_digest,
-)
+from .fsdd import download_fsdd, find_fsdd, fsdd_digest, import_fsdd, read_fsdd
+from .own_sounds import OwnSound, read_own_sounds
 from .profiles import bundled_dir
 
 __all__ = [
-    "DIGIT_NAMES", "N_SAMPLES", "SAMPLE_RATE_HZ", "BatchIndices", "Clips", "DataError", "download_fsdd", "find_fsdd",
-    "fit_clip", "fsdd_digest", "import_fsdd", "load_clips",
+    "DIGIT_NAMES", "N_SAMPLES", "SAMPLE_RATE_HZ", "BatchIndices", "Clips", "DataError", "OwnSound", "download_fsdd",
+    "find_fsdd", "fit_clip", "fsdd_digest", "import_fsdd", "load_clips", "read_own_sounds",
 ]  # fmt: skip
 DATASETS = ("auto", "fsdd", "bundled")
 BUNDLED_DIGEST = "cdc54077ad9ce60e07c9f5043aae9c6f1ab1b6165067ea7f27aecb19a08d188c"  # of data/bundled_digits.zip
