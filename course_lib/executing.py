@@ -130,7 +130,7 @@ def _stop_on_signal(client: NotebookClient) -> list[int]:
     return seen
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_text_atomically(path: Path, text: str) -> None:
     """Write a text file so that a reader (or a crash) sees the old file or the new one, never a half."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

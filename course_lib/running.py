@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from course_lib.executing import execute_notebook, read_notebook, write_atomically
+from course_lib.executing import execute_notebook, read_notebook, write_text_atomically
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -141,7 +141,7 @@ def write_report(out_dir: Path, heading: Mapping[str, Any], runs: Sequence[Noteb
     """Write `report.json`: profile, device, dataset, versions, and a row for each notebook."""
     rows = [{"name": r.name, "ok": r.ok, "seconds": round(r.seconds, 2), "metrics": r.metrics} for r in runs]
     text = json.dumps({**heading, "notebooks": rows}, indent=2, allow_nan=False) + "\n"
-    write_atomically(out_dir / "report.json", text)
+    write_text_atomically(out_dir / "report.json", text)
 
 
 def installed_versions() -> dict[str, str]:
@@ -191,7 +191,7 @@ def _run_one(
         run.seconds = time.monotonic() - began_s
         run.metrics = collect_metrics(notebook)
         run.trained = str(run.metrics.get("trained", ""))
-        write_atomically(executed, nbformat.writes(notebook))
+        write_text_atomically(executed, nbformat.writes(notebook))
     return run
 
 
