@@ -17,7 +17,7 @@ from course_lib.features import AudioConfig, istft, stft
 
 INAUDIBLE = 1e-6  # -120 dB: echoes quieter than this lie below the steps of 16-bit sound
 STRETCH = AudioConfig(n_fft=512, win_length=512, hop_length=128)  # overlap of 75 %: phases advance smoothly
-SPEEDS = (0.9, 0.95, 1.05, 1.1)  # few, so that a batch is resampled a few times and not once a clip
+SPEEDS = (0.9, 0.95, 1.0, 1.05, 1.1)  # few, so that a batch is resampled a few times and not once a clip
 
 
 def delay(wave: Tensor, rate_hz: int, delay_s: float) -> Tensor:
@@ -147,16 +147,20 @@ def augment(
     gain_db: tuple[float, float] = (-12.0, 6.0),
     snr_db: tuple[float, float] = (15.0, 40.0),
 ) -> Tensor:
-    """Draw a new version of each clip: a third keep their speed, all get their own shift, noise and level.
+    """Draw a new version of each clip: its own speed, shift, noise and level.
 
-    Args:    waves: (B, T) in [-1, 1]; gain_db, snr_db: ranges drawn from uniformly, a value a clip; n_*: samples.
-    Returns: (B, T) in [-1, 1]: a clip whose peak would pass 1 is scaled down to 1.
+    Args:
+        waves: (B, T) in [-1, 1].
+        speeds: factors, each as likely; (1.0,) keeps the speed. Pitch moves with speed.
+        n_earlier, n_later: furthest shift, in samples; zeros fill the gap.
+        gain_db, snr_db: ranges, drawn from uniformly.
+    Returns: (B, T) in [-1, 1]: a clip whose peak would pass 1 is scaled down to a peak of 1.
     """
     if waves.ndim != 2:
         raise ValueError(f"got waves of shape {tuple(waves.shape)}; need (B, T); for one clip pass wave[None]")
     n_clips, n_samples = waves.shape
     out = waves.clone()
-    choice = torch.randint(0, len(speeds) * 3 // 2 + 1, (n_clips,), generator=rng, device=rng.device).to(waves.device)
+    choice = torch.randint(len(speeds), (n_clips,), generator=rng, device=rng.device).to(waves.device)
     for i, speed in enumerate(speeds):
         rows = (choice == i).nonzero()[:, 0]
         if len(rows):

@@ -165,6 +165,8 @@ def from_unit(unit: Tensor, cfg: AudioConfig) -> Tensor:
 
 def dct_matrix(n_mfcc: int, n_mels: int) -> Tensor:
     """Rows of the orthonormal DCT-II: row q is a cosine of q half-periods over the mel axis. (n_mfcc, M)."""
+    if not 1 <= n_mfcc <= n_mels:
+        raise ValueError(f"got n_mfcc={n_mfcc} of {n_mels} mels; need 1 to {n_mels}")
     q = torch.arange(n_mfcc, dtype=torch.float64)[:, None]
     m = torch.arange(n_mels, dtype=torch.float64)[None, :]
     matrix = torch.cos(math.pi / n_mels * q * (m + 0.5)) * math.sqrt(2 / n_mels)
@@ -180,8 +182,8 @@ def mfcc(log_mel_db: Tensor, n_mfcc: int = 13) -> Tensor:
 
 def mu_law_encode(wave: Tensor, n_classes: int = 256) -> Tensor:
     """Compress to integer classes (ITU-T G.711 mu-law curve). (..., T) in [-1, 1] -> int64 in [0, n_classes - 1]."""
-    if wave.abs().max() > 1:
-        raise ValueError(f"got |wave| up to {float(wave.abs().max()):.3f}; need at most 1; call normalise_peak() first")
+    if not (peak := wave.abs().max()) <= 1:  # so put, NaN is refused too
+        raise ValueError(f"got |wave| up to {float(peak):.3f}; need at most 1, not NaN; call normalise_peak() first")
     mu = n_classes - 1
     squashed = wave.sign() * torch.log1p(mu * wave.abs()) / math.log1p(mu)  # [-1, 1]
     return ((squashed + 1) / 2 * mu + 0.5).to(torch.int64)
@@ -190,12 +192,19 @@ def mu_law_encode(wave: Tensor, n_classes: int = 256) -> Tensor:
 def mu_law_decode(classes: Tensor, n_classes: int = 256) -> Tensor:
     """Inverse of mu_law_encode, up to the rounding: int64 classes -> float32 in [-1, 1]."""
     mu = n_classes - 1
+    if classes.min() < 0 or classes.max() > mu:
+        raise ValueError(f"got classes from {int(classes.min())} to {int(classes.max())}; need 0 to {mu}")
     squashed = classes.float() / mu * 2 - 1
     return squashed.sign() * torch.expm1(squashed.abs() * math.log1p(mu)) / mu
 
 
 def clip_log_mels(clips: Clips, cfg: AudioConfig) -> Tensor:
     """Unit-scaled log-mels of all clips, (N, M, L), computed once per cfg and kept on the clips' device."""
+    if clips.sample_rate_hz != cfg.sample_rate_hz:
+        raise ValueError(
+            f"got clips at {clips.sample_rate_hz} Hz, but the AudioConfig says {cfg.sample_rate_hz} Hz; "
+            "resample() the clips, or make an AudioConfig for their rate"
+        )
     def compute(clips: Clips) -> Tensor:
         # Batches bound the memory; a cached tensor must stay usable in autograd, so never an inference tensor.
         with torch.inference_mode(False), torch.no_grad():
@@ -240,7 +249,8 @@ def _power_scale(cfg: AudioConfig) -> float:
 @lru_cache(maxsize=32)
 def _filterbank(cfg: AudioConfig, device: torch.device, dtype: torch.dtype) -> Tensor:
     with torch.inference_mode(False):
-        bins_hz = torch.linspace(0, cfg.sample_rate_hz / 2, cfg.n_fft // 2 + 1, dtype=torch.float64)  # (K,)
+        # Not linspace up to Nyquist: the last bin of an odd n_fft lies half a bin below it.
+        bins_hz = torch.arange(cfg.n_fft // 2 + 1, dtype=torch.float64) * cfg.sample_rate_hz / cfg.n_fft  # (K,)
         ends_mel = hz_to_mel(torch.tensor([cfg.f_min_hz, cfg.f_max_hz]))
         edges_hz = mel_to_hz(torch.linspace(*ends_mel.tolist(), cfg.n_mels + 2, dtype=torch.float64))  # (M + 2,)
         low, centre, high = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]
