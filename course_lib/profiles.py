@@ -96,7 +96,7 @@ def bundled_dir() -> Path:
 def checkout_dir() -> Path | None:
     """The repository's root where course_lib is imported from a checkout, None from an installed wheel."""
     root = Path(__file__).resolve().parents[1]
-    return root if (root / "pyproject.toml").is_file() and (root / "solutions").is_dir() else None
+    return root if (root / "pyproject.toml").is_file() and (root / "data").is_dir() else None
 
 
 def runs_dir() -> Path:
