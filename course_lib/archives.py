@@ -21,7 +21,8 @@ MAX_RECORDING_BYTES = 1 << 20  # FSDD's longest recording is 36,568 bytes
 MAX_TOTAL_BYTES = 500 << 20  # unpacked; FSDD is 26 MB of recordings and a few small files
 MAX_MEMBERS = 20_000
 RECORDING_NAME = re.compile(r"[0-9]_[a-z]+_[0-9]{1,6}\.(wav|flac)")
-BROKEN = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, struct.error, EOFError, RuntimeError)
+# ValueError and OSError too: tarfile and zipfile raise them for some damaged headers (a seek before the file's start).
+BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError, OSError)
 
 
 class DataError(Exception):
@@ -43,7 +44,7 @@ def recordings_digest(recordings: Mapping[str, bytes]) -> str:
 def read_recordings(path: Path) -> dict[str, bytes]:
     """Name -> contents of the recordings in a folder, .tar, .tar.gz or .zip.
 
-    Raises: DataError if it is not there, broken, unsafe, or has none; OSError if it cannot be read.
+    Raises: DataError if it is not there, unreadable, broken, unsafe, or has none.
     """
     path = Path(path).expanduser()
     if not path.exists():
@@ -60,8 +61,6 @@ def read_recordings(path: Path) -> dict[str, bytes]:
             recordings[name] = content
     except BROKEN as error:
         raise DataError(f"{path}: broken, or not an archive ({error}); get it again") from error
-    except ValueError as error:  # what zipfile and tarfile raise for some damaged headers
-        raise DataError(f"{path}: broken ({error}); get it again") from error
     if not recordings:
         raise DataError(f"{path}: no recordings such as 7_jackson_32.wav in it")
     return recordings

@@ -49,7 +49,7 @@ def load_clips(dataset: str = "auto", device: str | torch.device = "cpu") -> Cli
         return _load_bundled().to(device)
     try:
         return _load_fsdd().to(device)
-    except (DataError, OSError) as error:
+    except DataError as error:
         if dataset == "fsdd":
             raise DataError(
                 f"FSDD cannot be had: {error}. {IMPORT_HINT}, from any machine that can download it; "

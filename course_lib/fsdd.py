@@ -14,7 +14,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .archives import MAX_TOTAL_BYTES, DataError, read_recordings, recordings_digest
@@ -57,12 +57,12 @@ def check_fsdd(recordings: Mapping[str, bytes], source: str | Path) -> None:
 def read_fsdd() -> dict[str, bytes] | None:
     """The verified recordings from the cache; None if it has none, or none that can be used (said on stderr)."""
     path = cached_fsdd_path()
+    if not os.path.isfile(path):  # False too where the folder above may not be looked into
+        return None
     try:
-        if not path.is_file():
-            return None
         recordings = read_recordings(path)
         check_fsdd(recordings, path)
-    except (DataError, OSError) as error:
+    except DataError as error:
         print(f"The cached data set is damaged and will not be used: {error}", file=sys.stderr, flush=True)
         return None
     return recordings
@@ -76,8 +76,8 @@ def find_fsdd() -> Path | None:
 def import_fsdd(path: str | Path) -> Path:
     """Take FSDD from an archive (.tar.gz, .tar, .zip) or folder into the cache; return the cache file.
 
-    Raises: DataError if `path` is not there, is unsafe, does not hold exactly FSDD 1.0.10, or the disk is full;
-            OSError if it cannot be read or the cache not written. In each case the cache stays as it was.
+    Raises: DataError if `path` is not there, is unsafe, does not hold exactly FSDD 1.0.10, or the cache cannot be
+            written (a full disk, say). The cache stays as it was.
     """
     recordings = read_recordings(Path(path))
     check_fsdd(recordings, path)
@@ -166,8 +166,9 @@ def _prepared_cache_dir() -> Path:
     with _disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for left_over in folder.glob(f"{TEMPORARY}*"):
-            if time.time() - left_over.lstat().st_mtime > STALE_S:
-                shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # another process has just finished with it
+                if time.time() - left_over.lstat().st_mtime > STALE_S:
+                    shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink()
     return folder
 
 
@@ -180,6 +181,4 @@ def _disk_errors(folder: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             remedy = "free 50 MB, or set COURSE_DATA_DIR to a folder on another disk"
             raise DataError(f"{folder}: the disk is full; {remedy}") from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise DataError(f"{folder}: may not be written; set COURSE_DATA_DIR to a folder that may") from error
-        raise
+        raise DataError(f"{folder}: cannot be written ({error}); set COURSE_DATA_DIR to another folder") from error
