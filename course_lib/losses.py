@@ -1,4 +1,7 @@
 """Losses as named parts: `{"cross_entropy": scalar}`. What is minimised is their sum, and each gets its own curve."""
+
+import math
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,3 +19,14 @@ def classification_parts(model: nn.Module, unit_mel: Tensor, digits: Tensor) -> 
     Taught in: notebooks/01_sound_as_data.ipynb
     """
     return {"cross_entropy": F.cross_entropy(model(unit_mel), digits)}
+
+
+def unsure_divergence(logits: Tensor) -> Tensor:
+    """How far class scores are from "I can't tell", in nats per clip: KL(uniform || softmax(logits)).
+
+    Trained on noise, it teaches a judge to be unsure of what is no speech (Hendrycks et al. 2019, outlier exposure).
+
+    Args:    logits: (B, n_classes).
+    Returns: scalar >= 0; 0 where all classes score alike.
+    """
+    return -F.log_softmax(logits, dim=1).mean() - math.log(logits.shape[1])

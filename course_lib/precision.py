@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 PRECISIONS = ("auto", "fp32", "bf16")
 WORTH_IT = 1.15  # bf16 keeps 8 bits of each number: it has to be clearly faster to be chosen
+PROBE_S = 0.3
 
 
 def choose_precision(precision: str, device: torch.device) -> tuple[str, str]:
@@ -39,11 +40,12 @@ def bf16_speedup(device_type: str, n_threads: int) -> float:
     """How many times faster a small convolutional training step is in bf16 than in fp32 with this many threads."""
     step = _probe_step(torch.device(device_type))
     seconds: dict[bool, list[float]] = {False: [], True: []}
-    for i in range(6):  # in turns, so that a busy machine slows both
-        for bf16 in (False, True):
-            taken_s = _seconds(step, bf16, device_type)
-            if i > 0:  # the first call pays for choosing kernels
-                seconds[bf16].append(taken_s)
+    for bf16 in seconds:  # the first call pays for choosing kernels
+        _seconds(step, bf16, device_type)
+    started = time.perf_counter()
+    while len(seconds[True]) < 5 or (time.perf_counter() - started < PROBE_S and len(seconds[True]) < 50):
+        for bf16 in seconds:  # in turns, and the best of many, so that a busy machine does not decide
+            seconds[bf16].append(_seconds(step, bf16, device_type))
     return min(seconds[False]) / min(seconds[True])
 
 
