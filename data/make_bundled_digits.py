@@ -3,8 +3,9 @@
     python data/make_bundled_digits.py          # writes the archive, prints its digest and a table of measurements
     python data/make_bundled_digits.py --check  # makes the clips again and compares them with the archive
 
-The speech is eSpeak NG's; the package `espeakng-loader` (extra `dev`) carries its library. Every draw is seeded by
-speaker, digit and take, and eSpeak's own noise source is seeded before each word. The card is data/bundled_digits.md.
+The speech is eSpeak NG's; the package `espeakng-loader` (extra `dev`) carries its library. Every draw is seeded. The
+phase of eSpeak's voice carries over from word to word, so that clips come out sample for sample the same only if all
+are made, in order, by a fresh process. The card is data/bundled_digits.md.
 """
 
 from __future__ import annotations
