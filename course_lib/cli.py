@@ -132,8 +132,11 @@ def run(
 def lab(context: typer.Context) -> None:
     """Open JupyterLab on notebook 00 (further options go to JupyterLab, e.g. --no-browser)."""
     with _plain_errors():
-        first = _find_notebooks(_checkout() / "notebooks", ["00"])[0]
-    raise typer.Exit(subprocess.call([sys.executable, "-m", "jupyterlab", str(first), *context.args]))
+        root = _checkout()
+        first = _find_notebooks(root / "notebooks", ["00"])[0].relative_to(root).as_posix()
+    # Opened on the whole repository, so that runs/ is at hand; the address that is printed leads to the notebook, too.
+    places = [f"--ServerApp.root_dir={root}", f"--LabApp.default_url=/lab/tree/{first}"]
+    raise typer.Exit(subprocess.call([sys.executable, "-m", "jupyterlab", *places, *context.args]))
 
 
 @app.command()
