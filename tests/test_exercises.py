@@ -1,10 +1,13 @@
 """Every exercise of every notebook, and the framework that marks them."""
 
+import ast
 import builtins
 import inspect
+import json
 import math
 import pickle
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -100,6 +103,26 @@ def test_the_probe_can_run_by_itself(exercise):
     attempts = exercises.run_trials(exercise, exercise.reference, exercises.draw_trials(exercise))
     back = pickle.loads(pickle.dumps(attempts))
     assert exercises.compare(exercise, exercises.draw_trials(exercise), back).status == PASSED
+
+
+@EACH
+def test_the_notebook_poses_the_exercise_as_declared_and_its_solution_passes(exercise):
+    found = sorted(Path(__file__).parents[1].glob(f"solutions/{exercise.id[:2]}_*.ipynb"))
+    if not found:
+        pytest.skip(f"notebook {exercise.id[:2]} is not written yet")
+    cells = [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(found[0].read_text("utf-8"))["cells"]]
+    posed = [i for i, (_, source) in enumerate(cells) if source.startswith(f"# EXERCISE {exercise.id}\n")]
+    assert len(posed) == 1
+    assert cells[posed[0] + 1] == ("code", f'check("{exercise.id}", {exercise.function})')
+    task = "\n".join(source for _, source in cells[max(0, posed[0] - 2) : posed[0]])
+    assert exercise.dots in task and f"{exercise.points} point" in task and f"{exercise.minutes} min" in task
+
+    code = [ast.parse(source) for kind, source in cells[: posed[0]] if kind == "code" and "%" not in source]
+    imports = [node for tree in code for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    names: dict = {}
+    exec(compile(ast.Module(imports, []), "imports", "exec"), names)
+    exec(cells[posed[0]][1], names)
+    assert mark(exercise, names[exercise.function]).status == PASSED
 
 
 def _raise(error):
