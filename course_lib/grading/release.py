@@ -99,9 +99,7 @@ def normalise(notebook: NotebookNode, name: str, repo: str) -> NotebookNode:
     for number, cell in enumerate(notebook.cells):
         cell.source = cell.source.rstrip()
         _put_metadata(cell, f"{name}, cell {number} ({cell.id})")
-        if cell.cell_type == "code":
-            cell.execution_count = None
-            cell.outputs = _kept_outputs(cell)
+    _keep_compared_outputs(notebook, notebook)
     return notebook
 
 
@@ -115,7 +113,7 @@ def to_learner(notebook: NotebookNode, name: str) -> NotebookNode:
     config = Config()
     config.ClearSolutions.code_stub = {"python": CODE_STUB}
     config.ClearSolutions.text_stub = TEXT_STUB
-    kept = {cell.id: cell.outputs for cell in notebook.cells if cell.cell_type == "code"}
+    kept = {cell.id: (cell.outputs, cell.execution_count) for cell in notebook.cells if cell.cell_type == "code"}
     learner, resources = deepcopy(notebook), {}
     steps = ("LockCells", "ClearSolutions", "ClearOutput", "ClearHiddenTests", "ComputeChecksums", "CheckCellMetadata")
     for step in steps:
@@ -126,7 +124,7 @@ def to_learner(notebook: NotebookNode, name: str) -> NotebookNode:
     for cell in learner.cells:
         cell.source = cell.source.rstrip()
         if cell.cell_type == "code":
-            cell.outputs = kept[cell.id]  # ClearOutput clears the outputs that CI compares, too
+            cell.outputs, cell.execution_count = kept[cell.id]  # ClearOutput clears what CI compares, too
     return learner
 
 
@@ -144,9 +142,7 @@ def refresh_outputs(notebook: NotebookNode, path: Path) -> None:
     error = execute_notebook(executed, path.parent, {"COURSE_PROFILE": "smoke", "COURSE_STILL": "1"})
     if error:
         raise ReleaseError(f"{path.name} fails, so its outputs cannot be refreshed: {error}")
-    for cell, ran in zip(notebook.cells, executed.cells, strict=True):
-        if cell.cell_type == "code":
-            cell.outputs = _kept_outputs(ran)
+    _keep_compared_outputs(notebook, executed)
 
 
 def _put_badge(notebook: NotebookNode, name: str, repo: str) -> None:
@@ -223,12 +219,12 @@ def _nbgrader(
     }
 
 
-def _kept_outputs(cell: NotebookNode) -> list[NotebookNode]:
-    """The outputs that stay in git: those of cells that CI compares."""
-    if COMPARED_MARK not in cell.source:
-        return []
-    outputs = deepcopy(cell.outputs)
-    for output in outputs:
-        if "execution_count" in output:
-            output["execution_count"] = None
-    return outputs
+def _keep_compared_outputs(notebook: NotebookNode, executed: NotebookNode) -> None:
+    """Of the outputs in `executed`, keep those that stay in git: of the cells that CI compares."""
+    pairs = zip(notebook.cells, executed.cells, strict=True)
+    for number, (cell, ran) in enumerate([pair for pair in pairs if pair[0].cell_type == "code"], start=1):
+        cell.outputs = deepcopy(ran.outputs) if COMPARED_MARK in cell.source else []
+        cell.execution_count = number if cell.outputs else None  # nbval refuses outputs without one
+        for output in cell.outputs:
+            if "execution_count" in output:
+                output["execution_count"] = number
