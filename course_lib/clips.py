@@ -118,7 +118,7 @@ class Clips:
             raise ValueError(f"rows: got {rows.dtype} {tuple(rows.shape)}, need one axis of integers or a bool mask")
         if len(rows) and not (-len(self) <= int(rows.min()) and int(rows.max()) < len(self)):
             raise IndexError(f"rows from {int(rows.min())} to {int(rows.max())}: this set has {len(self)} clips")
-        rows = rows.to(torch.int64) % max(len(self), 1)
+        rows = rows.to(torch.int64)
         parts = {name: getattr(self, name)[rows] for name in (*_PER_CLIP, "is_test")}
         names = tuple(self.names[row] for row in rows.tolist())
         return replace(self, waves=self.waves[rows], **parts, names=names, _features={}, _parent=(self, rows))

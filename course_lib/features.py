@@ -7,6 +7,7 @@ Taught in: notebooks/01_sound_as_data.ipynb
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -213,9 +214,11 @@ def clip_log_mels(clips: Clips, cfg: AudioConfig) -> Tensor:
     return clips.feature(("log_mel", cfg), compute)
 
 
-def full_precision(tensor: Tensor) -> torch.autocast:
+def full_precision(tensor: Tensor) -> AbstractContextManager:
     """Block inside which matrix products keep their dtype: bf16 training would round 90 dB of power to 3 digits."""
-    return torch.autocast(tensor.device.type, enabled=False)
+    device_type = tensor.device.type
+    available = torch.amp.is_autocast_available(device_type)
+    return torch.autocast(device_type, enabled=False) if available else nullcontext()
 
 
 @lru_cache(maxsize=32)

@@ -1,7 +1,8 @@
 """Device, precision and processes of a training, by way of accelerate.
 
-`accelerate launch --num_processes 2 script.py` starts the script twice. Each process works on its slice of every batch;
-averaging the gradients makes their steps one step on the whole batch.
+`accelerate launch --multi_gpu --num_processes 2 script.py` starts the script twice (with COURSE_DEVICE=cpu: on two
+cores, despite the flag's name). Each process works on its slice of every batch; averaging the gradients makes their
+steps one step on the whole batch. (A batch norm still sees its own slice only.)
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ def make_accelerator(precision: str, device: torch.device) -> tuple[Accelerator,
         AcceleratorState._reset_state()
     on_cpu = device.type == "cpu" or parse_flag_from_env("ACCELERATE_USE_CPU")
     state = PartialState(cpu=on_cpu)
-    device = state.device if state.num_processes > 1 else device
+    if state.num_processes > 1:
+        device = torch.device("cpu") if on_cpu else state.device
     choice = list(choose_precision(precision, device) if state.is_main_process else ("", ""))
     precision, why = broadcast_object_list(choice)  # two stopwatches may differ: the main process's counts
     accelerator = Accelerator(mixed_precision="bf16" if precision == "bf16" else "no", cpu=on_cpu)

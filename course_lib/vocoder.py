@@ -83,8 +83,9 @@ def vocode(unit_log_mel: Tensor, cfg: AudioConfig, n_iter: int = 32, rng: torch.
     Returns: (B, T) or (T,) in [-1, 1], T = L * hop_length.
     Raises:  ValueError for NaN, another M, or another number of axes.
     """
-    if unit_log_mel.ndim not in (2, 3) or unit_log_mel.shape[-2] != cfg.n_mels:
-        raise ValueError(f"got shape {tuple(unit_log_mel.shape)}; need (B, {cfg.n_mels}, L) or ({cfg.n_mels}, L)")
+    shape = tuple(unit_log_mel.shape)
+    if unit_log_mel.ndim not in (2, 3) or shape[-2] != cfg.n_mels or 0 in shape:
+        raise ValueError(f"got shape {shape}; need (B, {cfg.n_mels}, L) or ({cfg.n_mels}, L), none of them 0")
     if unit_log_mel.isnan().any():
         raise ValueError("the log-mel holds NaN: the model that made it has diverged; look at its loss")
     batch = unit_log_mel[None] if unit_log_mel.ndim == 2 else unit_log_mel

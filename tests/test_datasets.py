@@ -98,12 +98,22 @@ def test_bundled_takes_differ(bundled):
         assert len({wave.numpy().tobytes() for wave in takes.waves}) == 20
 
 
-def test_a_damaged_bundled_archive_is_refused(tmp_path, monkeypatch):
-    content = bytearray((bundled_dir() / "bundled_digits.zip").read_bytes())
-    content[len(content) // 2] ^= 1
-    (tmp_path / "bundled_digits.zip").write_bytes(content)
+def test_a_damaged_or_changed_bundled_archive_is_refused(tmp_path, monkeypatch):
+    path, copy = bundled_dir() / "bundled_digits.zip", tmp_path / "bundled_digits.zip"
     monkeypatch.setattr(datasets, "bundled_dir", lambda: tmp_path)
-    with pytest.raises(DataError, match="bundled_digits.zip.*get"):
+    with pytest.raises(DataError, match="bundled_digits.zip: no such file"):
+        load_clips("bundled")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    copy.write_bytes(content)
+    with pytest.raises(DataError, match="bundled_digits.zip: broken"):
+        load_clips("bundled")
+    recordings = read_recordings(path)
+    recordings["0_ada_0.flac"] = recordings["0_ada_1.flac"]
+    with zipfile.ZipFile(copy, "w") as archive:  # whole, and yet another data set
+        for name, flac in recordings.items():
+            archive.writestr(name, flac)
+    with pytest.raises(DataError, match="do not match their digest.*get the course's files again"):
         load_clips("bundled")
 
 
