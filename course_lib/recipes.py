@@ -53,7 +53,9 @@ def train_judge(dataset: str, seed: int = 0) -> tuple[DigitClassifier, dict]:
     cfg, device, profile = AudioConfig(), current_device(), current_profile()
     n_steps = profile.pick(smoke=10, quick=4000, full=4000)
     clips = load_clips(dataset, device)
-    train_set = clips.train if profile.name != "smoke" else clips.train.select(torch.arange(64))
+    train_set, test_set = clips.train, clips.test
+    if profile.name == "smoke":
+        train_set, test_set = train_set.select(torch.arange(32)), test_set.select(torch.arange(16))
     mels, digits = _speech_pool(train_set, cfg), train_set.digits  # (V, N, M, L), (N,)
     n_versions, n_clips = mels.shape[:2]
     torch.manual_seed(seed)
@@ -84,7 +86,7 @@ def train_judge(dataset: str, seed: int = 0) -> tuple[DigitClassifier, dict]:
         "device": f"{history.device}, {history.precision}",
         "seed": seed,
         "audio_config": asdict(cfg),  # a judge can read only pictures made like those it learned from
-        "metrics": judge_metrics(model, clips.test, cfg),
+        "metrics": judge_metrics(model, test_set, cfg),
     }
     return model, record
 

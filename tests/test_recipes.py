@@ -1,0 +1,83 @@
+"""Recipes run, and what they made is what its record says."""
+
+import json
+from dataclasses import asdict
+
+import pytest
+import torch
+
+from course_lib import recipes
+from course_lib.checkpoint import CheckpointError, load_pretrained
+from course_lib.datasets import load_clips
+from course_lib.features import AudioConfig, clip_log_mels
+from course_lib.pretrained import MAX_BYTES
+from course_lib.profiles import bundled_dir
+
+CFG = AudioConfig()
+PRETRAINED = bundled_dir() / "pretrained"
+NAMES = sorted(path.stem for path in PRETRAINED.glob("*.json"))
+
+
+def test_noise_is_of_many_kinds_and_always_a_picture():
+    rng = torch.Generator().manual_seed(0)
+    pictures = torch.cat([recipes.noise_mels(9, CFG, rng) for _ in range(40)])
+    assert pictures.shape == (360, 64, 64) and pictures.isfinite().all() and pictures.abs().max() <= 1
+    levels = pictures.mean(dim=(1, 2))
+    assert levels.min() < -0.8 and levels.max() > 0.0 and len(levels.unique()) > 300
+
+
+def test_noise_is_a_matter_of_the_seed():
+    one, two, other = (recipes.noise_mels(5, CFG, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    assert torch.equal(one, two) and not torch.equal(one, other)
+
+
+def test_vocoded_pictures_resemble_the_originals():
+    mels = clip_log_mels(load_clips("bundled").select(torch.arange(3)), CFG)
+    again = recipes.vocoded_mels(mels, CFG)
+    assert again.shape == mels.shape and 0 < (again - mels).abs().mean() < 0.1
+
+
+def test_an_unknown_recipe_lists_the_known():
+    with pytest.raises(CheckpointError, match="no recipe 'judge_x': need one of judge_bundled, judge_fsdd"):
+        recipes.train("judge_x")
+
+
+def test_a_smoke_run_writes_a_loadable_judge_and_touches_no_good_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_PROFILE", "smoke")
+    monkeypatch.setenv("COURSE_RUNS_DIR", str(tmp_path))
+    before = {path: path.stat().st_mtime_ns for path in PRETRAINED.iterdir()}
+    path = recipes.train("judge_bundled")
+    assert path == tmp_path / "pretrained_smoke" / "judge_bundled.safetensors"
+    judge, record = load_pretrained("judge_bundled", folder=path.parent)
+    assert record["dataset"] == "bundled" and record["steps"] == 10 and judge(torch.zeros(2, 64, 64)).shape == (2, 10)
+    assert {path: path.stat().st_mtime_ns for path in PRETRAINED.iterdir()} == before
+    again = recipes.train("judge_bundled")  # finished: the same weights
+    assert load_pretrained("judge_bundled", folder=again.parent)[1]["digest"] == record["digest"]
+
+
+def test_there_are_pretrained_judges_for_both_sets():
+    assert {"judge_fsdd", "judge_bundled"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_pretrained_model_has_its_recipe_and_its_record(name):
+    model, record = load_pretrained(name)
+    assert name in recipes.RECIPES
+    assert record["params"] == sum(p.numel() for p in model.parameters())
+    assert (PRETRAINED / f"{name}.safetensors").stat().st_size <= MAX_BYTES
+    assert record["audio_config"] == json.loads(json.dumps(asdict(CFG))), f"retrain: course train {name}"
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("judge_")])
+def test_the_judges_deserve_to_be_believed(name, clips):
+    judge, record = load_pretrained(name)
+    metrics = record["metrics"]
+    assert metrics["test_accuracy"] >= 0.99 and metrics["vocoded_accuracy"] >= 0.99
+    assert metrics["noise_confidence"] < 0.2 and metrics["test_inception_score"] >= 7.5
+    if record["dataset"] == "bundled":
+        clips = load_clips("bundled")
+    elif clips.dataset != record["dataset"]:
+        pytest.skip(f"{record['dataset']} is not in the cache")
+    found = recipes.judge_metrics(judge, clips.test, CFG)
+    assert found["test_accuracy"] == pytest.approx(metrics["test_accuracy"], abs=0.004)
+    assert found["vocoded_accuracy"] >= 0.99 and found["noise_confidence"] < 0.2
