@@ -249,6 +249,19 @@ def test_effects_keep_the_dtype_and_their_input(dtype):
     assert torch.equal(waves, before)
 
 
+def test_effects_follow_the_device_of_their_input_whatever_that_of_the_rng():
+    wave = torch.zeros(2, 1_000, device="meta")  # shapes only, but refuses to mix with the CPU, as a GPU does
+    outputs = [
+        delay(wave, RATE_HZ, 0.01),
+        echo(wave, RATE_HZ, 0.01),
+        change_level(wave, 3.0),
+        change_pitch(wave, 1),
+        add_noise(wave, 10.0, rng()),
+        random_shift(wave, rng()),
+    ]
+    assert all(out.is_meta and out.shape == (2, 1_000) for out in outputs)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_effects_run_on_cuda_with_an_rng_on_either_device():
     waves = tone(440).repeat(4, 1).cuda()

@@ -321,6 +321,14 @@ def test_clip_features_refuse_another_rate(clips):
         clip_log_mels(clips, WIDE)
 
 
+def test_every_table_follows_the_device_of_its_input():
+    # The meta device holds shapes only, but refuses to mix with the CPU as a GPU does: a check that needs no GPU.
+    wave = torch.zeros(2, 1_024, device="meta")
+    picture = to_unit(log_mel(wave, CFG), CFG)
+    outputs = [picture, istft(stft(wave, CFG), CFG, 1_024), from_unit(picture, CFG), mfcc(picture)]
+    assert all(out.is_meta for out in outputs)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_cuda_gives_what_the_cpu_gives():
     wave = noise(3, 5_001)
