@@ -112,6 +112,7 @@ def test_silence_is_silent_and_every_picture_gives_finite_bounded_sound():
     assert waves.shape == (5, 30 * 128) and waves.isfinite().all() and waves.abs().max() <= 1
     assert (waves[0] == 0).all() and (waves[4] == 0).all()
     assert waves[1].abs().max() == pytest.approx(1) and waves[3].abs().max() > 0
+    assert torch.equal(waves[2], vocode((3 * noise).clamp(-1, 1), CFG))
 
 
 def test_levels_come_through_as_they_are():
@@ -126,7 +127,7 @@ def test_a_sound_that_goes_on_to_the_end_does_not_end_in_a_click():
     hiss = 0.1 * torch.randn(3, 4_096, generator=rng())
     got = vocode(to_unit(log_mel(hiss, CFG), CFG), CFG)
     assert got[:, -100:].abs().max() < 1.3 * got[:, 500:-500].abs().max()
-    assert float(got[:, -200:].square().mean().sqrt()) == pytest.approx(0.1, rel=0.35)
+    assert float(got[:, -50:].square().mean().sqrt()) == pytest.approx(0.1, rel=0.6)  # nor does it fade away
 
 
 def test_the_seed_decides_and_the_batch_does_not():
