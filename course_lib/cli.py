@@ -194,7 +194,10 @@ def _plain_errors() -> Iterator[None]:
 def _fail(error: Exception) -> None:
     if os.environ.get("COURSE_DEBUG"):
         raise error
-    typer.echo(f"{type(error).__name__}: {error}\n(COURSE_DEBUG=1 shows where; see also: course doctor)", err=True)
+    typer.echo(f"{type(error).__name__}: {error}", err=True)
+    if isinstance(error, ImportError):
+        typer.echo("A package is absent: pip install -c requirements.lock -e '.[lab,judge]'", err=True)
+    typer.echo("(COURSE_DEBUG=1 shows where; see also: course doctor)", err=True)
     raise typer.Exit(1) from error
 
 

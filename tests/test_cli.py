@@ -99,6 +99,12 @@ def test_debug_shows_where(repository, monkeypatch):
         course("run", "07")
 
 
+def test_an_absent_package_is_named_with_the_remedy(repository, monkeypatch):
+    monkeypatch.setitem(sys.modules, "course_lib.running", None)
+    result = course("run", "00")
+    assert result.exit_code == 1 and "course_lib.running" in result.output and "pip install -c" in result.output
+
+
 def test_our_own_mistakes_keep_their_traceback(repository, monkeypatch):
     monkeypatch.setattr(datasets, "load_clips", lambda: {}["a bug"])
     with pytest.raises(KeyError):
