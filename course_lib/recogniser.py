@@ -3,7 +3,7 @@
 Its acoustic model comes with its wheel (continuous US English at 16 kHz), so it needs no network. It has never heard
 the course's data, so a generator can please our own judge by tricks and still not be understood here. It is not
 perfect on real telephone-band speech either: always show its figure on real clips beside the one on samples.
-PocketSphinx is optional: `pip install "course-lib[judge]"`.     Used in: notebooks 01 and 07
+PocketSphinx is optional (the extra `judge`): without it, recogniser_available() is False.     Used in: notebooks 01, 07
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _hear(decoder, wave: Tensor, rate_hz: int) -> int:
 def _decoder():
     """One decoder for the whole session: reading its model takes longer than hearing a clip."""
     if not recogniser_available():
-        raise MissingRecogniser('PocketSphinx is not installed; get it with: pip install "course-lib[judge]"')
+        raise MissingRecogniser("PocketSphinx (the extra `judge`) is not installed; get it with: pip install pocketsphinx")
     import pocketsphinx
 
     decoder = pocketsphinx.Decoder(lm=None, loglevel="FATAL")
