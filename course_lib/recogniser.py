@@ -74,7 +74,7 @@ def _hear(decoder, wave: Tensor, rate_hz: int) -> int:
 def _decoder():
     """One decoder for the whole session: reading its model takes longer than hearing a clip."""
     if not recogniser_available():
-        raise MissingRecogniser("PocketSphinx (the extra `judge`) is not installed; get it with: pip install pocketsphinx")
+        raise MissingRecogniser("PocketSphinx (the extra `judge`) is not installed; run: pip install pocketsphinx")
     import pocketsphinx
 
     decoder = pocketsphinx.Decoder(lm=None, loglevel="FATAL")

@@ -326,3 +326,13 @@ def test_a_copy_through_the_vocoder_is_nearer_in_mel_cepstra_than_another_word(c
     real = from_unit(clip_log_mels(some, CFG), CFG)
     copy = log_mel(resynthesised(clips.test, CFG)[balanced_rows(clips.test, 12)], CFG)
     assert mel_cepstral_distance(real, copy).max() < mel_cepstral_distance(real, real.roll(1, 0)).min()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_figures_on_a_gpu_agree_with_those_on_the_cpu(clips, judge, monkeypatch):
+    monkeypatch.setattr(metrics, "recogniser_available", lambda: False)
+    rows = balanced_rows(clips.test, 40)
+    waves, digits = clips.test.waves[rows], clips.test.digits[rows]
+    on_cpu = score_waves(waves, digits, clips, judge=judge)
+    on_gpu = score_waves(waves, digits, clips.to("cuda"), judge=load_judge(clips.dataset, "cuda"))
+    assert on_gpu == pytest.approx(on_cpu, rel=0.02)
