@@ -119,6 +119,8 @@ def refuse_other_run(found: dict, wanted: dict, checkpoints: Checkpoints) -> Non
     Raises: CheckpointError that shows both, if they differ."""
     wanted = json.loads(json.dumps(wanted))  # as it would be read back: tuples become lists
     remedy = f"To start afresh, call {checkpoints}.clear() or use another folder; to go on, put the old settings back."
+    if "model" not in found:
+        raise CheckpointError(f"the checkpoint in {checkpoints.folder} was not written by fit(). {remedy}")
     if found["model"] != wanted["model"]:
         raise CheckpointError(
             f"the checkpoint in {checkpoints.folder} holds another architecture:\n"

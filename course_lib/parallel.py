@@ -7,6 +7,8 @@ steps one step on the whole batch. (A batch norm still sees its own slice only.)
 
 from __future__ import annotations
 
+import atexit
+import gc
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -37,6 +39,7 @@ def make_accelerator(precision: str, device: torch.device) -> tuple[Accelerator,
     on_cpu = device.type == "cpu" or parse_flag_from_env("ACCELERATE_USE_CPU")
     state = PartialState(cpu=on_cpu)
     if state.num_processes > 1:
+        atexit.register(_leave_group)
         device = torch.device("cpu") if on_cpu else state.device
     choice = list(choose_precision(precision, device) if state.is_main_process else ("", ""))
     precision, why = broadcast_object_list(choice)  # two stopwatches may differ: the main process's counts
@@ -77,3 +80,10 @@ def average_gradients(parameters: Iterable[nn.Parameter], accelerator: Accelerat
     flat = accelerator.reduce(torch.cat([grad.reshape(-1) for grad in grads]), "mean")  # one message, not one a weight
     for grad, mean in zip(grads, flat.split([grad.numel() for grad in grads]), strict=True):
         grad.copy_(mean.view(grad.shape))
+
+
+def _leave_group() -> None:
+    """Part from the other processes in good order: torch aborts if its threads outlive the interpreter."""
+    gc.collect()  # whatever still holds on to the group
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

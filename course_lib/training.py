@@ -93,7 +93,7 @@ def fit(
             group["lr"] = learning_rate_at(step, n_steps, n_warmup, learning_rate)
         index = books.next_batch()  # (B,)
         with accelerator.autocast():
-            parts = batch_loss(model, index, rng)  # 1. the loss of one batch, in named parts
+            parts = named_parts(batch_loss(model, index, rng))  # 1. the loss of one batch, in named parts
         optimizer.zero_grad()  # 2. forget the last gradient
         accelerator.backward(sum(parts.values()))  # 3. the gradient of the parts' sum
         average_gradients(model.parameters(), accelerator)  # (with several processes)
@@ -117,6 +117,19 @@ def learning_rate_at(step: int, n_steps: int, n_warmup: int, peak: float) -> flo
     return peak * 0.5 * (1 + math.cos(math.pi * (step - n_warmup) / (n_steps - n_warmup)))
 
 
+def named_parts(parts: object) -> dict[str, Tensor]:
+    """What batch_loss returned, if it is what it should be.
+
+    Raises: TypeError if it is no dict of scalar tensors."""
+    if not isinstance(parts, dict):
+        raise TypeError(f"batch_loss returned a {type(parts).__name__}, need a dict such as {{'recon': loss.mean()}}")
+    for name, value in parts.items():
+        if not isinstance(value, Tensor) or value.ndim > 0:
+            kind = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise TypeError(f"batch_loss returned {name!r} of {kind}, need a tensor without axes; take its mean()")
+    return parts
+
+
 class _Books:
     """What one training must remember: where it runs, how far it is, what it has seen, where it is saved."""
 
@@ -138,7 +151,7 @@ class _Books:
         device = torch.device(device) if device is not None else current_device()
         found = checkpoints.latest() if checkpoints is not None else None
         if found is not None:
-            refuse_other_run(found["settings"], self.settings, checkpoints)
+            refuse_other_run(found.get("settings", {}), self.settings, checkpoints)
             if precision == "auto" and found["device"] == device.type:
                 precision = found["precision"]  # a second stopwatch must not change the arithmetic half-way
         self.accelerator, self.device, self.precision, why = make_accelerator(precision, device)
@@ -184,6 +197,12 @@ class _Books:
     def note(self, step: int, parts: dict[str, Tensor]) -> None:
         self.n_done = step
         self.unread.append((step, {name: value.detach() for name, value in parts.items()}))
+        before = self.history.parts or self.unread[0][1]
+        if parts.keys() != before.keys():
+            raise ValueError(
+                f"batch_loss returned {list(parts)} at step {step}, but {list(before)} before: a part that "
+                "plays no role in a step should be a zero"
+            )
         if len(self.unread) >= self.read_every or step == self.n_steps:
             self._read_losses()
 

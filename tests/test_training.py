@@ -156,6 +156,35 @@ def test_refuses(changes, message):
         fit_line(**changes)
 
 
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (torch.tensor(1.0), "returned a Tensor, need a dict"),
+        ({"recon": torch.ones(3)}, r"'recon' of shape \(3,\), need a tensor without axes"),
+        ({"recon": 1.5}, "'recon' of float"),
+    ],
+)
+def test_refuses_losses_without_names_or_means(parts, message):
+    with pytest.raises(TypeError, match=message):
+        fit_line(batch_loss=lambda *_: parts)
+
+
+def test_refuses_parts_that_come_and_go():
+    def parts(model, index, rng):
+        steps.append(1)
+        return line_parts(model, index, rng) | ({"late": X[0, 0]} if len(steps) > 4 else {})
+
+    steps = []
+    with pytest.raises(ValueError, match=r"\['first', 'second', 'late'\] at step 5, but \['first', 'second'\] before"):
+        fit_line(batch_loss=parts)
+
+
+def test_refuses_a_checkpoint_of_another_kind(tmp_path):
+    Checkpoints(tmp_path).save(3, {"x": torch.ones(2)})
+    with pytest.raises(CheckpointError, match="was not written by fit"):
+        fit_line(checkpoints=Checkpoints(tmp_path))
+
+
 def test_refuses_to_checkpoint_batches_that_cannot_be_resumed(tmp_path):
     with pytest.raises(ValueError, match="can't be resumed; use datasets.BatchIndices"):
         fit_line(batches=iter([torch.arange(3)] * 50), checkpoints=Checkpoints(tmp_path))
@@ -448,7 +477,6 @@ try:
     fit_line(batches=BatchIndices(40, 9, torch.Generator().manual_seed(0)))
 except ValueError as error:
     print("refused:", error)
-torch.distributed.destroy_process_group()
 """
 
 

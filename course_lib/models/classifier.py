@@ -54,7 +54,7 @@ class DigitClassifier(nn.Module):
         self.to_embed = nn.Linear(n_channels[-1] * n_mels // 2**N_HALVINGS, n_embed)
         self.dropout = nn.Dropout(dropout)
         self.to_logits = nn.Linear(n_embed, n_classes)
-        # Channels side by side in memory: a step takes 0.6 to 0.9 of the time on CPUs (benchmarks: `classifier step`).
+        # Channels side by side in memory: on CPUs a step takes 0.7 to 0.9 of the time, in bf16 as in fp32.
         self.to(memory_format=torch.channels_last)
 
     def embed(self, unit_mel: Tensor) -> Tensor:
