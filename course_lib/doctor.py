@@ -16,6 +16,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -56,7 +57,8 @@ def diagnose() -> Iterator[Finding]:
         check_memory,
         check_disk,
     ]
-    return map(_guarded, checks)
+    with ThreadPoolExecutor(max_workers=4) as pool:  # four of them start a Python that imports torch: not one by one
+        yield from pool.map(_guarded, checks)
 
 
 def _guarded(check: Callable[[], Finding]) -> Finding:
