@@ -29,7 +29,8 @@ from course_lib.vocoder import vocode
 SPEEDS = (0.88, 0.94, 1.06, 1.12)  # tape speeds: longer and deeper, shorter and higher voices than the set holds
 NOISE_CLIPS = 16  # a batch, beside 64 of speech
 NOISE_WEIGHT = 0.3
-Recipe = Callable[[], tuple[torch.nn.Module, dict]]
+LICENCES = {"fsdd": "CC BY-SA 4.0", "bundled": "CC0 1.0"}  # the weights' licence follows from the data's
+Recipe = Callable[[Checkpoints], tuple[torch.nn.Module, dict]]
 
 
 def train(name: str, folder: str | Path | None = None) -> Path:
@@ -40,15 +41,18 @@ def train(name: str, folder: str | Path | None = None) -> Path:
     Raises: CheckpointError if there is no such recipe."""
     if name not in RECIPES:
         raise CheckpointError(f"no recipe {name!r}: need one of {', '.join(sorted(RECIPES))}")
-    if folder is None and current_profile().name == "smoke":
+    profile = current_profile().name
+    if folder is None and profile == "smoke":
         folder = runs_dir() / "pretrained_smoke"
-    model, record = RECIPES[name]()
+    checkpoints = Checkpoints(runs_dir() / "recipes" / f"{name}_{profile}")
+    model, record = RECIPES[name](checkpoints)
     path = save_pretrained(name, model, record, folder)
+    checkpoints.clear()  # the next time, it is trained afresh
     print(f"{path}: {record['metrics']}")
     return path
 
 
-def train_judge(dataset: str, seed: int = 0) -> tuple[DigitClassifier, dict]:
+def train_judge(dataset: str, checkpoints: Checkpoints, seed: int = 0) -> tuple[DigitClassifier, dict]:
     """A judge of generated sounds: sure of speech, vocoded speech included, and unsure of noise."""
     cfg, device, profile = AudioConfig(), current_device(), current_profile()
     n_steps = profile.pick(smoke=10, quick=4000, full=4000)
@@ -77,10 +81,11 @@ def train_judge(dataset: str, seed: int = 0) -> tuple[DigitClassifier, dict]:
         n_steps=n_steps,
         learning_rate=3e-3,
         rng=rng,
-        checkpoints=Checkpoints(runs_dir() / "recipes" / f"judge_{dataset}_{profile.name}"),
+        checkpoints=checkpoints,
     )
     record = {
         "dataset": dataset,
+        "licence": LICENCES[dataset],
         "steps": n_steps,
         "train_seconds": round(history.seconds, 1),
         "device": f"{history.device}, {history.precision}",
@@ -151,6 +156,6 @@ def _speech_pool(clips: Clips, cfg: AudioConfig) -> Tensor:
 
 
 RECIPES: dict[str, Recipe] = {
-    "judge_fsdd": lambda: train_judge("fsdd"),
-    "judge_bundled": lambda: train_judge("bundled"),
+    "judge_fsdd": lambda checkpoints: train_judge("fsdd", checkpoints),
+    "judge_bundled": lambda checkpoints: train_judge("bundled", checkpoints),
 }

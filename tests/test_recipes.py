@@ -6,7 +6,7 @@ from dataclasses import asdict
 import pytest
 import torch
 
-from course_lib import recipes
+from course_lib import precision, recipes
 from course_lib.checkpoint import CheckpointError, load_pretrained
 from course_lib.datasets import load_clips
 from course_lib.features import AudioConfig, clip_log_mels
@@ -42,17 +42,20 @@ def test_an_unknown_recipe_lists_the_known():
         recipes.train("judge_x")
 
 
-def test_a_smoke_run_writes_a_loadable_judge_and_touches_no_good_one(tmp_path, monkeypatch):
+def test_a_smoke_run_writes_a_loadable_judge_and_touches_no_good_one(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("COURSE_PROFILE", "smoke")
     monkeypatch.setenv("COURSE_RUNS_DIR", str(tmp_path))
+    monkeypatch.setenv("COURSE_DEVICE", "cpu")
+    monkeypatch.setattr(precision, "bf16_speedup", lambda *_: 0.5)
     before = {path: path.stat().st_mtime_ns for path in PRETRAINED.iterdir()}
     path = recipes.train("judge_bundled")
     assert path == tmp_path / "pretrained_smoke" / "judge_bundled.safetensors"
     judge, record = load_pretrained("judge_bundled", folder=path.parent)
     assert record["dataset"] == "bundled" and record["steps"] == 10 and judge(torch.zeros(2, 64, 64)).shape == (2, 10)
     assert {path: path.stat().st_mtime_ns for path in PRETRAINED.iterdir()} == before
-    again = recipes.train("judge_bundled")  # finished: the same weights
+    again = recipes.train("judge_bundled")  # anew, and with the same seed to the same weights
     assert load_pretrained("judge_bundled", folder=again.parent)[1]["digest"] == record["digest"]
+    assert "Already trained" not in capsys.readouterr().out
 
 
 def test_there_are_pretrained_judges_for_both_sets():
