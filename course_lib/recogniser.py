@@ -51,20 +51,21 @@ def recognise_digits(waves: Tensor, rate_hz: int) -> Tensor:
         raise ValueError(f"waves: got shape {tuple(waves.shape)}, need (B, T), e.g. clips.waves[:10]")
     if not torch.isfinite(waves).all():
         raise ValueError("waves: NaN or infinity; find where it came from before you judge the sound")
-    decoder = _decoder()
-    return torch.tensor([_hear(decoder, wave, rate_hz) for wave in waves], dtype=torch.int64)
-
-
-def _hear(decoder, wave: Tensor, rate_hz: int) -> int:
-    peak = wave.abs().max()
-    if peak < SILENT_PEAK:
-        return NOTHING_HEARD
+    peaks = waves.abs().amax(dim=1, keepdim=True)  # (B, 1)
+    at_one_level = waves * torch.where(peaks < SILENT_PEAK, 0, PEAK / peaks)
     pad = round(PAD_S * RATE_HZ)
-    louder = F.pad(resample(wave * (PEAK / peak), rate_hz, RATE_HZ), (pad, pad)).clamp(-1, 1)
-    pcm = (louder * 32_767).to(torch.int16).numpy()
+    padded = F.pad(resample(at_one_level, rate_hz, RATE_HZ), (pad, pad)).clamp(-1, 1)  # (B, T')
+    decoder = _decoder()
+    return torch.tensor([_hear(decoder, pcm) for pcm in (padded * 32_767).to(torch.int16)], dtype=torch.int64)
+
+
+def _hear(decoder, pcm: Tensor) -> int:
+    if not pcm.any():
+        return NOTHING_HEARD
     decoder.set_cmn(CEPSTRAL_MEAN)
     decoder.start_utt()
-    decoder.process_raw(pcm.tobytes(), no_search=False, full_utt=False)  # full_utt would use a mean of each clip's own
+    # full_utt would use each clip's own mean instead.
+    decoder.process_raw(pcm.numpy().tobytes(), no_search=False, full_utt=False)
     decoder.end_utt()
     heard = decoder.hyp()
     return DIGIT_NAMES.index(heard.hypstr) if heard is not None and heard.hypstr in DIGIT_NAMES else NOTHING_HEARD

@@ -6,6 +6,7 @@ import base64
 import io
 import math
 import re
+from types import SimpleNamespace
 
 import IPython.display
 import matplotlib
@@ -140,6 +141,15 @@ def test_without_a_kernel_the_picture_is_still(monkeypatch, shown, capsys):
     calls = []
     explore(lambda **values: calls.append(values), {"n_bits": 4}, n_bits=(1, 16))
     assert calls == [{"n_bits": 4}] and shown == [] and "still picture" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("still", "is_live"), [("1", False), ("0", True), (None, True)])
+def test_in_a_kernel_the_environment_decides(monkeypatch, still, is_live):
+    monkeypatch.setattr(IPython, "get_ipython", lambda: SimpleNamespace(kernel=object()))
+    monkeypatch.delenv("COURSE_STILL", raising=False)
+    if still is not None:
+        monkeypatch.setenv("COURSE_STILL", still)
+    assert widgets._is_live() is is_live
 
 
 def test_an_error_in_a_still_picture_stops_the_cell(monkeypatch):
