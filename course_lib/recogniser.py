@@ -51,6 +51,8 @@ def recognise_digits(waves: Tensor, rate_hz: int) -> Tensor:
         raise ValueError(f"waves: got shape {tuple(waves.shape)}, need (B, T), e.g. clips.waves[:10]")
     if not torch.isfinite(waves).all():
         raise ValueError("waves: NaN or infinity; find where it came from before you judge the sound")
+    if len(waves) == 0:
+        return torch.zeros(0, dtype=torch.int64)
     peaks = waves.abs().amax(dim=1, keepdim=True)  # (B, 1)
     at_one_level = waves * torch.where(peaks < SILENT_PEAK, 0, PEAK / peaks)
     pad = round(PAD_S * RATE_HZ)
