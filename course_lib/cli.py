@@ -111,6 +111,8 @@ def run(
         from course_lib.running import run_notebooks
 
         console, out_dir = Console(), profiles.runs_dir()
+        if not console.is_terminal:
+            console.width = max(console.width, 120)  # a log file has room; rich would take it for 80 columns
         chosen, device = profiles.current_profile(), profiles.current_device()
         dataset = load_clips().dataset  # gets the data once, where a download can show its progress
         console.print(f"{len(paths)} notebook(s), profile {chosen}, device {device}, data {dataset}", highlight=False)
@@ -123,7 +125,7 @@ def run(
             timeout_s=timeout_min * 60 or None,
             listener=RunProgress(console),
         )
-        console.print(summary_table(runs))
+        console.print(summary_table(runs, console.width))
         console.print(f"All figures: {shown_path(out_dir / 'report.json')}", highlight=False)
     raise typer.Exit(int(any(not one.ok for one in runs)))
 

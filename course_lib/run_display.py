@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
@@ -14,6 +15,7 @@ from rich.text import Text
 
 from course_lib.running import NotebookRun, RunListener, format_figure
 
+WIDE = 110  # characters that the table with all five columns needs
 N_HEADLINES = 4  # figures of a notebook that the table shows; all of them are in report.json
 
 
@@ -92,21 +94,32 @@ class _Remaining(ProgressColumn):
         return Text(f"remaining {left_s // 60}:{left_s % 60:02d}", style="cyan")
 
 
-def summary_table(runs: Sequence[NotebookRun]) -> Table:
-    """The table at the end: notebook, minutes, what was trained, headline figures, where to look."""
-    table = Table(title="What ran", title_justify="left", show_lines=True)
-    table.add_column("notebook", overflow="fold")
-    table.add_column("minutes", justify="right")
-    for heading in ("trained", "figures", "where to look"):
-        table.add_column(heading, overflow="fold")
-    for run in runs:
-        figures = [(name, value) for name, value in run.metrics.items() if name != "trained"]
-        lines = [f"{name} {format_figure(value)}" for name, value in figures[:N_HEADLINES]]
-        if len(figures) > N_HEADLINES:
-            lines.append(f"and {len(figures) - N_HEADLINES} more in report.json")
+def summary_table(runs: Sequence[NotebookRun], width: int = WIDE) -> Table:
+    """The table at the end: notebook, minutes, what was trained, headline figures, where to look.
+
+    Args: width: of the terminal in characters; in a narrow one, where to look stands below the notebook's name.
+    """
+    is_wide = width >= WIDE
+    shown = [[name for name in run.metrics if name != "trained"][:N_HEADLINES] for run in runs]
+    names_width = max((len(name) for names in shown for name in names), default=7) + (8 if is_wide else 0)
+    where_width = max(len(shown_path(run.executed)) for run in runs)
+    notebook_width = max([len(run.name) + len(" FAILED") for run in runs] + [0 if is_wide else where_width])
+    others = notebook_width + len("minutes") + names_width + (where_width if is_wide else 0) + 15  # and gaps
+    table = Table(title="What ran", title_justify="left", box=box.SIMPLE_HEAD, show_lines=True)
+    table.add_column("notebook" if is_wide else "where to look", no_wrap=True)
+    table.add_column("minutes", justify="right", no_wrap=True)
+    table.add_column("trained", width=min(40, max(8, width - others)), overflow="fold")
+    table.add_column("figures", min_width=names_width)  # so that no name is torn apart
+    if is_wide:
+        table.add_column("where to look", no_wrap=True)
+    for run, names in zip(runs, shown, strict=True):
+        lines = [f"{name} {format_figure(run.metrics[name])}" for name in names]
+        if (n_more := len(run.metrics) - len(names) - ("trained" in run.metrics)) > 0:
+            lines.append(f"and {n_more} more in report.json")
         name = escape(run.name) if run.ok else f"[bold red]{escape(run.name)} FAILED[/]"
-        cells = (run.trained or "-", "\n".join(lines) or "-", shown_path(run.executed))
-        table.add_row(name, f"{run.seconds / 60:.1f}", *map(escape, cells))
+        where = escape(shown_path(run.executed))
+        cells = [f"{run.seconds / 60:.1f}", escape(run.trained or "-"), escape("\n".join(lines) or "-")]
+        table.add_row(*([name, *cells, where] if is_wide else [f"{name}\n[dim]{where}[/]", *cells]))
     return table
 
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -114,6 +115,20 @@ def test_the_table_at_the_end(two_runs):
     _, _, shown = two_runs
     for words in ("notebook", "minutes", "trained", "figures", "where to look", "a judge", "loss 1.5", "01_good.ipynb"):
         assert words in shown
+
+
+def test_the_table_in_a_narrow_terminal(two_runs):
+    _, (bad, _), _ = two_runs
+    metrics = {"trained": "the judge for 600 steps", "vocoder_pocketsphinx_ratio": 0.9312}
+    where = Path("runs/01_sound_as_data.ipynb")
+    good = NotebookRun("01_sound_as_data", True, 254.0, metrics, metrics["trained"], "", where)
+    bad = replace(bad, executed=Path("runs/00_bad.ipynb"))
+    shown = Console(record=True, width=80, file=io.StringIO())
+    shown.print(summary_table([bad, good], 80))
+    text = shown.export_text()
+    for words in ("runs/01_sound_as_data.ipynb", "vocoder_pocketsphinx_ratio", "0.9312", "FAILED"):
+        assert words in text  # not torn apart
+    assert max(map(len, text.splitlines())) <= 80
 
 
 def test_a_second_run_knows_how_long_cells_take(tmp_path):
