@@ -1,6 +1,7 @@
 """Exercises of notebook 00, Start here."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -22,45 +23,37 @@ def _draw_tone(rng: torch.Generator, trial: int) -> dict:
     def uniform(low: float, high: float) -> float:
         return low + (high - low) * torch.rand((), generator=rng).item()
 
-    return {
-        "frequency_hz": uniform(200, 900),
-        "clip_s": uniform(0.1, 0.4) + 0.1 * trial,
-        "rate_hz": (8000, 11025, 16000, 22050)[trial % 4],
-        "level_db": uniform(-24, -6),
-    }
+    frequency_hz, clip_s = uniform(200, 900), uniform(0.1, 0.4) + 0.1 * trial
+    rate_hz = (8000, 11025, 16000, 22050)[trial % 4]
+    if trial > 0:  # 0.3 or 0.7 of a sample over: cutting off and rounding up must both show, for every seed
+        clip_s = (int(clip_s * rate_hz) + (0.3 if trial % 2 else 0.7)) / rate_hz
+    return {"frequency_hz": frequency_hz, "clip_s": clip_s, "rate_hz": rate_hz, "level_db": uniform(-24, -6)}
+
+
+def _samples(clip_s: float, rate_hz: int) -> Tensor:
+    return torch.arange(round(clip_s * rate_hz))
 
 
 def _seconds(clip_s: float, rate_hz: int) -> Tensor:
-    return torch.arange(round(clip_s * rate_hz)) / rate_hz
+    return _samples(clip_s, rate_hz) / rate_hz
 
 
-def _power_decibels(frequency_hz: float, clip_s: float, rate_hz: int, level_db: float) -> Tensor:
-    return 10 ** (level_db / 10) * torch.sin(2 * math.pi * frequency_hz * _seconds(clip_s, rate_hz))
+def _slip(
+    factor: Callable = lambda level_db: 10 ** (level_db / 20),
+    seconds: Callable = _seconds,
+    radians: Callable = lambda turns: 2 * math.pi * turns,
+    wave: Callable = torch.sin,
+) -> Callable:
+    """make_tone with one of its four steps replaced."""
 
+    def answer(frequency_hz: float, clip_s: float, rate_hz: int, level_db: float) -> Tensor:
+        return factor(level_db) * wave(radians(frequency_hz * seconds(clip_s, rate_hz)))
 
-def _no_two_pi(frequency_hz: float, clip_s: float, rate_hz: int, level_db: float) -> Tensor:
-    return 10 ** (level_db / 20) * torch.sin(frequency_hz * _seconds(clip_s, rate_hz))
-
-
-def _ends_counted(frequency_hz: float, clip_s: float, rate_hz: int, level_db: float) -> Tensor:
-    seconds = torch.linspace(0, clip_s, round(clip_s * rate_hz))
-    return 10 ** (level_db / 20) * torch.sin(2 * math.pi * frequency_hz * seconds)
+    return answer
 
 
 def _fixed_rate(frequency_hz: float, clip_s: float, rate_hz: int, level_db: float) -> Tensor:
     return make_tone(frequency_hz, clip_s, 8000, level_db)
-
-
-def _cosine(frequency_hz: float, clip_s: float, rate_hz: int, level_db: float) -> Tensor:
-    return 10 ** (level_db / 20) * torch.cos(2 * math.pi * frequency_hz * _seconds(clip_s, rate_hz))
-
-
-def _level_ignored(frequency_hz: float, clip_s: float, rate_hz: int, level_db: float) -> Tensor:
-    return make_tone(frequency_hz, clip_s, rate_hz, 0.0)
-
-
-def _level_as_factor(frequency_hz: float, clip_s: float, rate_hz: int, level_db: float) -> Tensor:
-    return level_db * make_tone(frequency_hz, clip_s, rate_hz, 0.0)
 
 
 EXERCISES = (
@@ -80,17 +73,17 @@ EXERCISES = (
         wrong_answers=(
             WrongAnswer(
                 "dB taken as power",
-                _power_decibels,
+                _slip(factor=lambda level_db: 10 ** (level_db / 10)),
                 "the level is wrong: samples are amplitudes, and the level of an amplitude is 20 log10, not 10 log10.",
             ),
             WrongAnswer(
                 "2 pi forgotten",
-                _no_two_pi,
+                _slip(radians=lambda turns: turns),
                 "your tone is 6.28 times too low: torch.sin takes radians, and one turn is 2 pi of them.",
             ),
             WrongAnswer(
                 "linspace counts both ends",
-                _ends_counted,
+                _slip(seconds=lambda clip_s, rate_hz: torch.linspace(0, clip_s, round(clip_s * rate_hz))),
                 "torch.linspace(0, clip_s, T) includes the end, so its steps are a little longer than 1 / rate_hz "
                 "and the tone is flat; use torch.arange(T) / rate_hz.",
             ),
@@ -99,14 +92,80 @@ EXERCISES = (
                 _fixed_rate,
                 "it is right at 8000 Hz only: use rate_hz for the number of samples and for their times.",
             ),
-            WrongAnswer("cosine", _cosine, "your tone starts at its peak, with a click: a sine starts at zero."),
             WrongAnswer(
-                "level ignored", _level_ignored, "your tone is always at full scale: multiply by 10 ** (level_db / 20)."
+                "cosine", _slip(wave=torch.cos), "your tone starts at its peak, with a click: a sine starts at zero."
+            ),
+            WrongAnswer(
+                "level ignored",
+                _slip(factor=lambda level_db: 1),
+                "your tone is always at full scale: multiply by 10 ** (level_db / 20).",
             ),
             WrongAnswer(
                 "decibels used as a factor",
-                _level_as_factor,
+                _slip(factor=lambda level_db: level_db),
                 "you multiplied by the decibels themselves; the factor that they stand for is 10 ** (level_db / 20).",
+            ),
+            WrongAnswer(
+                "e instead of 10",
+                _slip(factor=lambda level_db: math.exp(level_db / 20)),
+                "math.exp is a power of e; decibels are defined by powers of 10: 10 ** (level_db / 20).",
+            ),
+            WrongAnswer(
+                "sign of the level",
+                _slip(factor=lambda level_db: 10 ** (-level_db / 20)),
+                "your tone exceeds full scale: level_db is negative already, so it goes into the exponent as it is.",
+            ),
+            WrongAnswer(
+                "half a turn",
+                _slip(radians=lambda turns: math.pi * turns),
+                "your tone is an octave too low: a whole turn is 2 pi radians, not pi.",
+            ),
+            WrongAnswer(
+                "3.14",
+                _slip(radians=lambda turns: 2 * 3.14 * turns),
+                "3.14 is too coarse: after hundreds of turns the tone has run out of step. Take math.pi.",
+            ),
+            WrongAnswer(
+                "numbered from 1",
+                _slip(seconds=lambda clip_s, rate_hz: (_samples(clip_s, rate_hz) + 1) / rate_hz),
+                "samples are numbered from 0: sample 0 is sin(0) = 0, and your first one is what the second should be.",
+            ),
+            WrongAnswer(
+                "length cut off",
+                _slip(seconds=lambda clip_s, rate_hz: torch.arange(int(clip_s * rate_hz)) / rate_hz),
+                "a sample is missing in places: int() cuts off; the task asks for round(clip_s * rate_hz) samples.",
+            ),
+            WrongAnswer(
+                "length rounded up",
+                _slip(seconds=lambda clip_s, rate_hz: torch.arange(math.ceil(clip_s * rate_hz)) / rate_hz),
+                "a sample too many in places: torch.arange(0, clip_s, 1 / rate_hz) and math.ceil round up; take "
+                "torch.arange(round(clip_s * rate_hz)) / rate_hz.",
+            ),
+            WrongAnswer(
+                "one sample too many",
+                _slip(seconds=lambda clip_s, rate_hz: torch.arange(round(clip_s * rate_hz) + 1) / rate_hz),
+                "always one sample too many: T samples are numbered 0 to T - 1, which is torch.arange(T).",
+            ),
+            WrongAnswer(
+                "clip_s divided into T steps",
+                _slip(seconds=lambda clip_s, rate_hz: torch.linspace(0, clip_s, round(clip_s * rate_hz) + 1)[:-1]),
+                "nearly: clip_s is seldom a whole number of samples, so clip_s / T is not quite 1 / rate_hz; use "
+                "torch.arange(T) / rate_hz.",
+            ),
+            WrongAnswer(
+                "float64",
+                _slip(seconds=lambda clip_s, rate_hz: _samples(clip_s, rate_hz).double() / rate_hz),
+                "float64, as numpy makes it too: end with .float() (or torch.tensor(..., dtype=torch.float32)).",
+            ),
+            WrongAnswer(
+                "complex",
+                _slip(radians=lambda turns: 2j * math.pi * turns, wave=torch.exp),
+                "exp(i x) is cos x + i sin x, a complex number; only its imaginary part is asked for: torch.sin(x).",
+            ),
+            WrongAnswer(
+                "math.sin of a tensor",
+                _slip(wave=lambda radians: math.sin(radians)),
+                "math.sin takes a single number; torch.sin takes all samples at once.",
             ),
         ),
     ),
