@@ -1,4 +1,5 @@
-"""The exercises: one file a notebook (`ex00.py`, `ex01.py`, ...), each with a tuple EXERCISES; and `check`.
+"""The exercises: a file a notebook (`ex00.py`), or a folder with a file an exercise (`ex01/`), with a tuple EXERCISES;
+and `check`.
 
 In a notebook, check("00.1", make_tone) prints passed, failed (with the usual slip) or not attempted, and never raises.
 """
