@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from course_lib import precision, training
+from course_lib import bookkeeping, precision
 from course_lib.checkpoint import CheckpointError, Checkpoints
 from course_lib.clips import BatchIndices
 from course_lib.models.classifier import DigitClassifier, vary_mels
@@ -124,14 +124,14 @@ def test_on_step_sees_each_step_and_disturbs_nothing():
 
 def test_losses_may_be_read_late(monkeypatch):
     """As on a GPU, where they are read every few steps: the same history."""
-    init = training._Books.__init__
+    init = bookkeeping.Books.__init__
 
     def late(self, *args):
         init(self, *args)
         self.read_every = 5
 
     _, expected = fit_line()
-    monkeypatch.setattr(training._Books, "__init__", late)
+    monkeypatch.setattr(bookkeeping.Books, "__init__", late)
     assert fit_line()[1].parts == expected.parts
 
 
@@ -429,7 +429,10 @@ while status is None:
         n_torn += bool(torn)
         for temp in torn:
             temp.unlink()  # so that it is counted once
-    longest_s *= 1.02  # on a machine that has become slow, it must come through one day
+        longest_s *= 1.02  # on a machine that has become slow, it must come through one day
+    elif status == 0 and (n_kills < 10 or n_torn < 2):  # it got away too easily: once more, from the start
+        Checkpoints(killed).clear()
+        longest_s, n_kills, n_torn, status = longest_s / 2, 0, 0, None
 assert status == 0
 print(n_kills, n_torn)
 """
@@ -444,7 +447,7 @@ def test_killed_again_and_again_it_ends_bitwise_where_it_would_have(tmp_path):
     print(f"{n_kills} kills, {n_torn} of them while a checkpoint was being written")
     whole, killed = (Checkpoints(tmp_path / name).latest() for name in ("whole", "killed"))
     assert whole["step"] == killed["step"] == 40
-    assert n_kills >= 8 and n_torn >= 3
+    assert n_kills >= 10 and n_torn >= 2
     flat_whole, flat_killed = _flatten(whole), _flatten(killed)
     assert flat_whole.keys() == flat_killed.keys() and len(flat_whole) > 60
     for key in flat_whole.keys() - {".seconds"}:
