@@ -12,7 +12,7 @@ import pytest
 # The cells that CI compares were stored at this profile, and at any other the notebooks would take minutes.
 os.environ["COURSE_PROFILE"] = "smoke"
 os.environ["COURSE_STILL"] = "1"
-RUNS_DIR = os.environ["COURSE_RUNS_DIR"] = tempfile.mkdtemp(prefix="course-test-runs-")  # leave the learner's runs/ alone
+RUNS_DIR = os.environ["COURSE_RUNS_DIR"] = tempfile.mkdtemp(prefix="course-runs-")  # leave the learner's runs/ alone
 matplotlib.use("Agg")  # here only: kernels show their figures inline
 
 
