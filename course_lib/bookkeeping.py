@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from course_lib.checkpoint import describe_model, refuse_other_run
 from course_lib.parallel import make_accelerator, own_slice, share_weights
+from course_lib.precision import choose_threads
 from course_lib.profiles import current_device
 
+LONG_TRAINING = 100  # steps from which on it pays to ask how many threads are best
 READ_EVERY = 20  # steps between reading losses off a GPU: each reading makes it wait for Python
 
 
@@ -91,6 +93,11 @@ class Books:
             self._restore(found)
         share_weights(model, self.accelerator)
         alone = self.accelerator.num_processes == 1
+        self.n_threads = self.all_threads = torch.get_num_threads()
+        if found is not None and alone:
+            self.n_threads = min(found["n_threads"], self.all_threads)  # more threads would add up in another order
+        elif alone and self.device.type == "cpu" and self.n_steps >= LONG_TRAINING:
+            self.n_threads = choose_threads(self.precision == "bf16")
         self.read_every = 1 if alone and self.device.type == "cpu" else READ_EVERY
         self.unread: list[tuple[int, dict[str, Tensor]]] = []  # losses still on the device
         self.is_main = self.accelerator.is_main_process
@@ -100,14 +107,22 @@ class Books:
 
     # -- what the loop calls --------------------------------------------------------------------------------------
 
-    def steps_to_do(self) -> Iterator[int]:
+    def __enter__(self) -> Books:
         from tqdm.auto import tqdm  # here: it brings the notebook widgets along
 
+        quiet = not self.progress or self.n_done >= self.n_steps
+        self.bar = tqdm(total=self.n_steps, initial=self.n_done, desc="training", unit="step", disable=quiet)
         self.seconds_before, self.started = self.history.seconds, time.perf_counter()
         self.saved_at = self.started
-        quiet = not self.progress or self.n_done >= self.n_steps
-        with tqdm(total=self.n_steps, initial=self.n_done, desc="training", unit="step", disable=quiet) as self.bar:
-            yield from range(self.n_done + 1, self.n_steps + 1)
+        torch.set_num_threads(self.n_threads)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        torch.set_num_threads(self.all_threads)
+        self.bar.close()
+
+    def steps_to_do(self) -> range:
+        return range(self.n_done + 1, self.n_steps + 1)
 
     def next_batch(self) -> Tensor:
         try:
@@ -165,7 +180,6 @@ class Books:
         self.bar.update(len(steps))
 
     def _stop(self, what: str) -> None:
-        self.bar.close()
         kept = self.checkpoints.paths()[-1:] if self.checkpoints is not None else []
         kept_text = f"The last good checkpoint is kept: {kept[0]}." if kept else "There is no checkpoint yet."
         raise NonFiniteLoss(
@@ -192,6 +206,7 @@ class Books:
             "settings": self.settings,
             "device": self.device.type,
             "precision": self.precision,
+            "n_threads": self.n_threads,
             "model": self.model.state_dict(),
             "optimizer": {str(key): value for key, value in self.optimizer.state_dict()["state"].items()},
             "batches": self.batches.state_dict(),
@@ -234,4 +249,6 @@ class Books:
             )
         start = f"Resuming at step {self.n_done + 1}" if self.n_done else "Training"
         n = self.accelerator.num_processes
-        return f"{start} on {self.device}{f', {n} processes,' if n > 1 else ''} in {self.precision} ({why})."
+        processes = f", {n} processes," if n > 1 else ""
+        busy = " One thread, since the machine is busy." if self.n_threads < self.all_threads else ""
+        return f"{start} on {self.device}{processes} in {self.precision} ({why}).{busy}"

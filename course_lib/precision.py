@@ -4,6 +4,7 @@ A processor may list bf16 instructions and still be slower with them, since the 
 So one small training step of each kind is timed, once a process, in a fraction of a second.
 """
 
+import statistics
 import time
 from collections.abc import Callable
 from functools import cache
@@ -47,6 +48,29 @@ def bf16_speedup(device_type: str, n_threads: int) -> float:
         for bf16 in seconds:  # in turns, and the best of many, so that a busy machine does not decide
             seconds[bf16].append(_seconds(step, bf16, device_type))
     return min(seconds[False]) / min(seconds[True])
+
+
+def choose_threads(bf16: bool) -> int:
+    """All of torch's threads, or 1 where that is faster now.
+
+    Threads wait for each other many times a step. On a machine that is busy with something else too, one of them is
+    always late, and two threads can be ten times slower than one. So this is asked before each long training."""
+    n_threads = torch.get_num_threads()
+    if n_threads == 1:
+        return 1
+    step = _probe_step(torch.device("cpu"))
+    seconds: dict[int, list[float]] = {1: [], n_threads: []}
+    started = time.perf_counter()
+    try:
+        while len(seconds[1]) < 4 or time.perf_counter() - started < PROBE_S:
+            for n, taken_s in seconds.items():
+                torch.set_num_threads(n)
+                taken_s.append(_seconds(step, bf16, "cpu"))
+    finally:
+        torch.set_num_threads(n_threads)
+    # Medians, where bf16_speedup takes the best: it is the waiting that is measured here.
+    one_s, all_s = (statistics.median(taken_s[1:]) for taken_s in seconds.values())
+    return 1 if one_s < all_s else n_threads
 
 
 def _probe_step(device: torch.device) -> Callable[[bool], None]:

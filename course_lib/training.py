@@ -59,25 +59,26 @@ def fit(
     """
     n_warmup = max(1, n_steps // 20) if n_warmup is None else n_warmup
     settings = {"n_steps": n_steps, "learning_rate": learning_rate, "weight_decay": weight_decay, "n_warmup": n_warmup}
-    books = Books(model, batches, rng, settings | {"clip_norm": clip_norm}, checkpoints, precision, device, progress)
-    optimizer, accelerator = books.optimizer, books.accelerator
-    model.train()
-    for step in books.steps_to_do():
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate_at(step, n_steps, n_warmup, learning_rate)
-        index = books.next_batch()  # (B,)
-        with accelerator.autocast():
-            parts = named_parts(batch_loss(model, index, rng))  # 1. the loss of one batch, in named parts
-        optimizer.zero_grad()  # 2. forget the last gradient
-        accelerator.backward(sum(parts.values()))  # 3. the gradient of the parts' sum
-        average_gradients(model.parameters(), accelerator)  # (with several processes)
-        if clip_norm is not None:
-            nn.utils.clip_grad_norm_(model.parameters(), clip_norm)  # 4. shorten the gradient if it is too long
-        optimizer.step()  # 5. one step downhill
-        books.note(step, parts)
-        books.save_if_due(step, save_every_s, save_every_steps)
-        if on_step is not None:
-            books.call(on_step, step)
+    settings |= {"clip_norm": clip_norm}
+    with Books(model, batches, rng, settings, checkpoints, precision, device, progress) as books:
+        optimizer, accelerator = books.optimizer, books.accelerator
+        model.train()
+        for step in books.steps_to_do():
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate_at(step, n_steps, n_warmup, learning_rate)
+            index = books.next_batch()  # (B,)
+            with accelerator.autocast():
+                parts = named_parts(batch_loss(model, index, rng))  # 1. the loss of one batch, in named parts
+            optimizer.zero_grad()  # 2. forget the last gradient
+            accelerator.backward(sum(parts.values()))  # 3. the gradient of the parts' sum
+            average_gradients(model.parameters(), accelerator)  # (with several processes)
+            if clip_norm is not None:
+                nn.utils.clip_grad_norm_(model.parameters(), clip_norm)  # 4. shorten the gradient if it is too long
+            optimizer.step()  # 5. one step downhill
+            books.note(step, parts)
+            books.save_if_due(step, save_every_s, save_every_steps)
+            if on_step is not None:
+                books.call(on_step, step)
     model.eval()
     return books.history
 

@@ -213,6 +213,38 @@ def test_auto_takes_bf16_where_it_is_clearly_faster(monkeypatch, speedup, chosen
     assert f"in {chosen} (bf16 runs at {speedup:.1f} x" in capsys.readouterr().out
 
 
+def test_threads_that_wait_for_each_other_are_left_out(monkeypatch, capsys):
+    """On a busy machine one thread is faster; afterwards torch has all of them again, even if the training fails."""
+    threads = [2]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads[-1])
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    for slow, expected in ((2, 1), (1, 2)):
+        monkeypatch.setattr(precision, "_seconds", lambda *_, slow=slow: 0.1 if threads[-1] == slow else 0.01)
+        assert precision.choose_threads(False) == expected and threads[-1] == 2
+
+    def fails(step, model):
+        assert threads[-1] == 1
+        raise Interrupted
+
+    monkeypatch.setattr(bookkeeping, "choose_threads", lambda _: 1)
+    with pytest.raises(Interrupted):
+        fit_line(n_steps=bookkeeping.LONG_TRAINING, on_step=fails, progress=True)
+    assert threads[-1] == 2 and "One thread, since the machine is busy." in capsys.readouterr().out
+    fit_line(on_step=lambda *_: threads.append(7) if threads[-1] != 2 else None)  # a short one does not ask
+    assert 7 not in threads
+
+
+def test_a_resumed_training_uses_as_many_threads_as_before(tmp_path, monkeypatch):
+    used = []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(torch, "set_num_threads", used.append)
+    monkeypatch.setattr(bookkeeping, "choose_threads", lambda _: 1)
+    fit_line(n_steps=100, checkpoints=Checkpoints(tmp_path))
+    monkeypatch.setattr(bookkeeping, "choose_threads", lambda _: 2)
+    fit_line(n_steps=100, checkpoints=Checkpoints(tmp_path))
+    assert used == [1, 2, 1, 2]
+
+
 def test_the_probe_measures_once_and_draws_nothing():
     torch.manual_seed(5)
     expected = torch.rand(3)
