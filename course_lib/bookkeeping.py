@@ -80,7 +80,12 @@ class Books:
             refuse_other_run(found.get("settings", {}), self.settings, checkpoints)
             if precision == "auto" and found["device"] == device.type:
                 precision = found["precision"]  # a second stopwatch must not change the arithmetic half-way
-        self.accelerator, self.device, self.precision, why = make_accelerator(precision, device)
+        self.n_threads = self.all_threads = torch.get_num_threads()
+        if found is not None:
+            self.n_threads = min(found["n_threads"], self.all_threads)  # more threads would add up in another order
+        elif device.type == "cpu" and self.n_steps >= LONG_TRAINING:
+            self.n_threads = choose_threads()
+        self.accelerator, self.device, self.precision, why = make_accelerator(precision, device, self.n_threads)
         model.to(self.device)
         self.optimizer = torch.optim.AdamW(
             model.parameters(),
@@ -93,11 +98,6 @@ class Books:
             self._restore(found)
         share_weights(model, self.accelerator)
         alone = self.accelerator.num_processes == 1
-        self.n_threads = self.all_threads = torch.get_num_threads()
-        if found is not None and alone:
-            self.n_threads = min(found["n_threads"], self.all_threads)  # more threads would add up in another order
-        elif alone and self.device.type == "cpu" and self.n_steps >= LONG_TRAINING:
-            self.n_threads = choose_threads(self.precision == "bf16")
         self.read_every = 1 if alone and self.device.type == "cpu" else READ_EVERY
         self.unread: list[tuple[int, dict[str, Tensor]]] = []  # losses still on the device
         self.is_main = self.accelerator.is_main_process

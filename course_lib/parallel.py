@@ -21,12 +21,15 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-def make_accelerator(precision: str, device: torch.device) -> tuple[Accelerator, torch.device, str, str]:
+def make_accelerator(
+    precision: str, device: torch.device, n_threads: int
+) -> tuple[Accelerator, torch.device, str, str]:
     """Settle where and how finely a training computes.
 
     accelerate keeps its first choice for the life of the process. A notebook may train in fp32 here and in bf16
     there, so it is made to forget; the process group of a launch stays.
     Args:    device: used if this is the only process; in a launch, accelerate gives each process its own.
+             n_threads: how many the training will use on a CPU.
     Returns: the accelerator, the device, "fp32" or "bf16", and why."""
     from accelerate import Accelerator  # here, since `import course_lib.training` should be quick
     from accelerate.state import AcceleratorState, PartialState
@@ -41,7 +44,7 @@ def make_accelerator(precision: str, device: torch.device) -> tuple[Accelerator,
     if state.num_processes > 1:
         atexit.register(_leave_group)
         device = torch.device("cpu") if on_cpu else state.device
-    choice = list(choose_precision(precision, device) if state.is_main_process else ("", ""))
+    choice = list(choose_precision(precision, device, n_threads) if state.is_main_process else ("", ""))
     precision, why = broadcast_object_list(choice)  # two stopwatches may differ: the main process's counts
     accelerator = Accelerator(mixed_precision="bf16" if precision == "bf16" else "no", cpu=on_cpu)
     return accelerator, device, precision, why

@@ -18,10 +18,10 @@ WORTH_IT = 1.15  # bf16 keeps 8 bits of each number: it has to be clearly faster
 PROBE_S = 0.3
 
 
-def choose_precision(precision: str, device: torch.device) -> tuple[str, str]:
+def choose_precision(precision: str, device: torch.device, n_threads: int) -> tuple[str, str]:
     """Settle "auto" by measurement.
 
-    Args:    precision: "auto", "fp32" or "bf16".
+    Args:    precision: "auto", "fp32" or "bf16"; n_threads: how many the training will use on a CPU.
     Returns: "fp32" or "bf16", and the reason in a few words.
     Raises:  ValueError if precision is none of the three."""
     if precision not in PRECISIONS:
@@ -32,7 +32,7 @@ def choose_precision(precision: str, device: torch.device) -> tuple[str, str]:
         return "fp32", f"bf16 is not tried on {device.type}"
     if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
         return "fp32", "this GPU has no bf16"
-    speedup = bf16_speedup(device.type, torch.get_num_threads())
+    speedup = bf16_speedup(device.type, n_threads)
     return ("bf16" if speedup >= WORTH_IT else "fp32"), f"bf16 runs at {speedup:.1f} x the speed of fp32 here"
 
 
@@ -41,16 +41,21 @@ def bf16_speedup(device_type: str, n_threads: int) -> float:
     """How many times faster a small convolutional training step is in bf16 than in fp32 with this many threads."""
     step = _probe_step(torch.device(device_type))
     seconds: dict[bool, list[float]] = {False: [], True: []}
-    for bf16 in seconds:  # the first call pays for choosing kernels
-        _seconds(step, bf16, device_type)
-    started = time.perf_counter()
-    while len(seconds[True]) < 5 or (time.perf_counter() - started < PROBE_S and len(seconds[True]) < 50):
-        for bf16 in seconds:  # in turns, and the best of many, so that a busy machine does not decide
-            seconds[bf16].append(_seconds(step, bf16, device_type))
+    all_threads = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        for bf16 in seconds:  # the first call pays for choosing kernels
+            _seconds(step, bf16, device_type)
+        started = time.perf_counter()
+        while len(seconds[True]) < 5 or (time.perf_counter() - started < PROBE_S and len(seconds[True]) < 50):
+            for bf16 in seconds:  # in turns, and the best of many, so that a busy machine does not decide
+                seconds[bf16].append(_seconds(step, bf16, device_type))
+    finally:
+        torch.set_num_threads(all_threads)
     return min(seconds[False]) / min(seconds[True])
 
 
-def choose_threads(bf16: bool) -> int:
+def choose_threads() -> int:
     """All of torch's threads, or 1 where that is faster now.
 
     Threads wait for each other many times a step. On a machine that is busy with something else too, one of them is
@@ -65,7 +70,7 @@ def choose_threads(bf16: bool) -> int:
         while len(seconds[1]) < 4 or time.perf_counter() - started < PROBE_S:
             for n, taken_s in seconds.items():
                 torch.set_num_threads(n)
-                taken_s.append(_seconds(step, bf16, "cpu"))
+                taken_s.append(_seconds(step, False, "cpu"))
     finally:
         torch.set_num_threads(n_threads)
     # Medians, where bf16_speedup takes the best: it is the waiting that is measured here.

@@ -220,13 +220,13 @@ def test_threads_that_wait_for_each_other_are_left_out(monkeypatch, capsys):
     monkeypatch.setattr(torch, "set_num_threads", threads.append)
     for slow, expected in ((2, 1), (1, 2)):
         monkeypatch.setattr(precision, "_seconds", lambda *_, slow=slow: 0.1 if threads[-1] == slow else 0.01)
-        assert precision.choose_threads(False) == expected and threads[-1] == 2
+        assert precision.choose_threads() == expected and threads[-1] == 2
 
     def fails(step, model):
         assert threads[-1] == 1
         raise Interrupted
 
-    monkeypatch.setattr(bookkeeping, "choose_threads", lambda _: 1)
+    monkeypatch.setattr(bookkeeping, "choose_threads", lambda: 1)
     with pytest.raises(Interrupted):
         fit_line(n_steps=bookkeeping.LONG_TRAINING, on_step=fails, progress=True)
     assert threads[-1] == 2 and "One thread, since the machine is busy." in capsys.readouterr().out
@@ -238,9 +238,9 @@ def test_a_resumed_training_uses_as_many_threads_as_before(tmp_path, monkeypatch
     used = []
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     monkeypatch.setattr(torch, "set_num_threads", used.append)
-    monkeypatch.setattr(bookkeeping, "choose_threads", lambda _: 1)
+    monkeypatch.setattr(bookkeeping, "choose_threads", lambda: 1)
     fit_line(n_steps=100, checkpoints=Checkpoints(tmp_path))
-    monkeypatch.setattr(bookkeeping, "choose_threads", lambda _: 2)
+    monkeypatch.setattr(bookkeeping, "choose_threads", lambda: 2)
     fit_line(n_steps=100, checkpoints=Checkpoints(tmp_path))
     assert used == [1, 2, 1, 2]
 
@@ -420,7 +420,7 @@ sys.path.insert(0, sys.argv[1])
 from test_training import Checkpoints, fit_judge
 from course_lib.parallel import make_accelerator
 torch.optim.AdamW([torch.zeros(1, requires_grad=True)])
-make_accelerator("fp32", torch.device("cpu"))
+make_accelerator("fp32", torch.device("cpu"), 1)
 
 def fork(folder):
     child = os.fork()
