@@ -114,8 +114,9 @@ def istft(spec: Tensor, cfg: AudioConfig, n_samples: int) -> Tensor:
             f"got {spec.dtype} of shape {tuple(spec.shape)}; need a complex (..., K={cfg.n_fft // 2 + 1}, L) "
             "made with the same AudioConfig"
         )
-    frames = torch.fft.irfft(spec.reshape(-1, *spec.shape[-2:]), n=cfg.n_fft, dim=-2)  # (B, n_fft, L)
-    frames = frames * _window(cfg, frames.device, frames.dtype)[:, None]
+    spec_by_frame = spec.reshape(-1, *spec.shape[-2:]).transpose(1, 2)  # (B, L, K), as torch.stft stores it
+    frames = torch.fft.irfft(spec_by_frame, n=cfg.n_fft)  # (B, L, n_fft)
+    frames = frames * _window(cfg, frames.device, frames.dtype)
     wave = _overlap_add(frames, cfg) / _overlap_weight(cfg, spec.shape[-1], frames.device, frames.dtype)
     wave = wave[:, cfg.n_fft // 2 :][:, :n_samples]
     return F.pad(wave, (0, n_samples - wave.shape[-1])).reshape(*spec.shape[:-2], n_samples)
@@ -228,16 +229,20 @@ def _window(cfg: AudioConfig, device: torch.device, dtype: torch.dtype) -> Tenso
 
 
 def _overlap_add(frames: Tensor, cfg: AudioConfig) -> Tensor:
-    """Add up columns, each hop_length after the one before. (B, n_fft, L) -> (B, (L - 1) * hop_length + n_fft)."""
-    total = (frames.shape[-1] - 1) * cfg.hop_length + cfg.n_fft
-    return F.fold(frames, (1, total), (1, cfg.n_fft), stride=(1, cfg.hop_length))[:, 0, 0]
+    """Add up frames, each hop_length after the one before. (B, L, n_fft) -> (B, at least (L - 1) * hop + n_fft)."""
+    n_clips, n_frames, _ = frames.shape
+    parts = frames.split(cfg.hop_length, dim=2)  # cut into hops: part j of frame l belongs to hop l + j of the wave
+    wave = frames.new_zeros(n_clips, n_frames + len(parts) - 1, cfg.hop_length)
+    for j, part in enumerate(parts):
+        wave[:, j : j + n_frames, : part.shape[2]] += part
+    return wave.flatten(1)
 
 
 @lru_cache(maxsize=32)
 def _overlap_weight(cfg: AudioConfig, n_frames: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Sum of the squared windows at each sample, at least 1e-4. ((L - 1) * hop_length + n_fft,)"""
+    """Sum of the squared windows at each sample, at least 1e-4; as long as _overlap_add makes a wave."""
     with torch.inference_mode(False):
-        squared = _window(cfg, torch.device("cpu"), torch.float64).square()[None, :, None].expand(1, -1, n_frames)
+        squared = _window(cfg, torch.device("cpu"), torch.float64).square().expand(1, n_frames, -1)
         return _overlap_add(squared, cfg)[0].clamp_min(1e-4).to(device, dtype)
 
 

@@ -30,14 +30,16 @@ def mel_to_magnitude(mel_power: Tensor, cfg: AudioConfig, n_iter: int = 20) -> T
     if (mel_power < 0).any():
         raise ValueError(f"got mel power down to {float(mel_power.min()):.3g}; need >= 0: power, not dB; see vocode()")
     filters = _filterbank(cfg, mel_power.device, mel_power.dtype)  # (M, K)
+    by_frame = mel_power.transpose(-1, -2)  # (..., L, M): frames outside make one large matrix product of it all
     with full_precision(mel_power):
-        wanted = filters.T @ mel_power  # (..., K, L)
+        wanted = by_frame @ filters  # (..., L, K)
         # Updates multiply, so that an exact zero would stay one: wanted lifts what the pseudo-inverse sends below it.
-        power = (_pseudo_inverse(cfg, mel_power.device, mel_power.dtype) @ mel_power).clamp_min(0) + 1e-3 * wanted
+        inverse = _pseudo_inverse(cfg, mel_power.device, mel_power.dtype)  # (K, M)
+        power = (by_frame @ inverse.T).clamp_min(0) + 1e-3 * wanted
         tiny = torch.finfo(power.dtype).tiny
         for _ in range(n_iter):
-            power = power * (wanted / (filters.T @ (filters @ power)).clamp_min(tiny))
-    return (power / _power_scale(cfg)).sqrt()
+            power = power * (wanted / (power @ filters.T @ filters).clamp_min(tiny))
+    return (power / _power_scale(cfg)).sqrt().transpose(-1, -2)  # (..., K, L)
 
 
 def griffin_lim(
@@ -63,12 +65,15 @@ def griffin_lim(
         raise ValueError(f"got n_iter={n_iter}, momentum={momentum}; need at least 0, and [0, 2)")
     n_samples = magnitude.shape[-1] * cfg.hop_length if n_samples is None else n_samples
     rng = torch.Generator().manual_seed(PHASE_SEED) if rng is None else rng
+    magnitude = magnitude.transpose(-1, -2).contiguous().transpose(-1, -2)  # stored as torch.stft stores its result
     phase = torch.rand(magnitude.shape[-2:], generator=rng, device=rng.device, dtype=magnitude.dtype)  # (K, L)
     spec = magnitude * torch.exp(2j * torch.pi * phase).to(magnitude.device)  # (..., K, L)
     previous = spec
     for _ in range(n_iter):
         rebuilt = stft(istft(spec, cfg, n_samples), cfg)
-        spec = magnitude * (rebuilt + momentum * (rebuilt - previous)).sgn()  # sgn: length 1, and 0 for 0
+        # Only the phase of rebuilt + momentum * (rebuilt - previous) is kept, so that its scale may be dropped.
+        ahead = torch.sub(rebuilt, previous, alpha=momentum / (1 + momentum))
+        spec = ahead.sgn_().mul_(magnitude)  # sgn: length 1, and 0 for 0
         previous = rebuilt
     return istft(spec, cfg, n_samples)
 
@@ -95,11 +100,11 @@ def vocode(unit_log_mel: Tensor, cfg: AudioConfig, n_iter: int = 32, rng: torch.
     waves = []
     for part in batch.split(CLIPS_AT_ONCE.get(batch.device.type, 512)):
         rng.set_state(state)  # the same first phase for every part: see griffin_lim
-        magnitude = mel_to_magnitude(_unit_to_power(part, cfg), cfg)  # (B, K, L)
         # The last samples lie under one window's edge only, where the division in istft turns errors into a click:
         # hold the last frame for one hop more, and cut that hop off.
-        held = torch.cat([magnitude, magnitude[..., -1:]], dim=-1)  # (B, K, L + 1)
-        waves.append(griffin_lim(held, cfg, n_iter, rng=rng)[..., : -cfg.hop_length])  # (B, T)
+        held = torch.cat([part, part[..., -1:]], dim=-1)  # (B, M, L + 1)
+        magnitude = mel_to_magnitude(_unit_to_power(held, cfg), cfg)  # (B, K, L + 1)
+        waves.append(griffin_lim(magnitude, cfg, n_iter, rng=rng)[..., : -cfg.hop_length])  # (B, T)
     wave = torch.cat(waves)
     wave = wave / wave.abs().amax(dim=-1, keepdim=True).clamp_min(1)
     return wave[0] if unit_log_mel.ndim == 2 else wave
