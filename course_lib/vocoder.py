@@ -11,7 +11,6 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from course_lib.audio import fit_length
 from course_lib.features import AudioConfig, _filterbank, _power_scale, from_unit, full_precision, istft, stft
 
 PHASE_SEED = 0  # where no rng is given: the same picture always gives the same sound
@@ -67,10 +66,8 @@ def griffin_lim(
     n_samples = magnitude.shape[-1] * cfg.hop_length if n_samples is None else n_samples
     rng = torch.Generator().manual_seed(PHASE_SEED) if rng is None else rng
     magnitude = magnitude.transpose(-1, -2).contiguous().transpose(-1, -2)  # stored as torch.stft stores its result
-    # Drawn frame after frame, so that a longer picture begins with the same phases.
-    n_bins, n_frames = magnitude.shape[-2:]
-    phase = torch.rand(n_frames, n_bins, generator=rng, device=rng.device, dtype=magnitude.dtype)  # (L, K)
-    spec = magnitude * torch.exp(2j * torch.pi * phase).T.to(magnitude.device)  # (..., K, L)
+    phase = torch.rand(magnitude.shape[-2:], generator=rng, device=rng.device, dtype=magnitude.dtype)  # (K, L)
+    spec = magnitude * torch.exp(2j * torch.pi * phase).to(magnitude.device)  # (..., K, L)
     previous = spec
     for _ in range(n_iter):
         rebuilt = stft(istft(spec, cfg, n_samples), cfg)
@@ -105,12 +102,9 @@ def vocode(unit_log_mel: Tensor, cfg: AudioConfig, n_iter: int = 32, rng: torch.
         rng.set_state(state)  # the same first phase for every part: see griffin_lim
         # The last samples lie under one window's edge only, where the division in istft turns errors into a click:
         # hold the last frame for one hop more, and cut that hop off.
-        power = _unit_to_power(torch.cat([part, part[..., -1:]], dim=-1), cfg)  # (B, M, L + 1)
-        # Silent frames need no phase. Half of a digit's clip is padding: leave off what all clips here end with.
-        sounding = power.amax(dim=(0, 1)).nonzero()  # (n, 1)
-        n_frames = int(sounding.max()) + 1 + -(-cfg.n_fft // cfg.hop_length) if len(sounding) else 1
-        magnitude = mel_to_magnitude(power[..., :n_frames], cfg)  # (B, K, up to L + 1)
-        waves.append(fit_length(griffin_lim(magnitude, cfg, n_iter, rng=rng), batch.shape[-1] * cfg.hop_length))
+        held = torch.cat([part, part[..., -1:]], dim=-1)  # (B, M, L + 1)
+        magnitude = mel_to_magnitude(_unit_to_power(held, cfg), cfg)  # (B, K, L + 1)
+        waves.append(griffin_lim(magnitude, cfg, n_iter, rng=rng)[..., : -cfg.hop_length])  # (B, T)
     wave = torch.cat(waves)
     wave = wave / wave.abs().amax(dim=-1, keepdim=True).clamp_min(1)
     return wave[0] if unit_log_mel.ndim == 2 else wave

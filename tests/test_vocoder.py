@@ -142,15 +142,6 @@ def test_the_seed_decides_and_the_batch_does_not():
     torch.testing.assert_close(alone, waves[18], atol=1e-3, rtol=0)
 
 
-def test_leaving_off_silent_frames_changes_nothing():
-    pictures = to_unit(log_mel(torch.nn.functional.pad(speech_like(2, 1_024), (0, 3_072)), CFG), CFG)  # 32 frames
-    assert (pictures[:, :, 12:] == -1).all()
-    pictures[1, 20, 30] = -0.3  # heard in the last frame but one: nothing may be left off
-    waves = vocode(pictures, CFG)
-    torch.testing.assert_close(waves[0], vocode(pictures[0], CFG), atol=1e-3, rtol=0)
-    assert (waves[0, 12 * 128 + 160 :] == 0).all() and waves[1, 30 * 128 - 50 : 30 * 128 + 50].abs().max() > 0.01
-
-
 def test_one_generator_gives_new_sound_at_each_call():
     picture = to_unit(log_mel(speech_like(1), CFG), CFG)
     draws = rng(3)
