@@ -1,0 +1,77 @@
+"""Speech out of noise without a network: spectral subtraction, the baseline that a denoising autoencoder must beat.
+
+Letters: B clips, T samples, K frequency bins, L frames.
+Taught in: notebooks/02_autoencoders.ipynb
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from course_lib.features import AudioConfig, istft, stft
+
+
+def mix_at_snr(speech: Tensor, noise: Tensor, snr_db: float | Tensor) -> Tensor:
+    """Speech plus noise, the noise scaled clip by clip so that the ratio of their powers is snr_db exactly.
+
+    Power is the mean square over the whole clip, padding included. The speech is left as it is: a network that learns
+    to give it back must find it at its own level. Silent speech has no ratio, and gets no noise.
+    Args:    speech, noise: (B, T) or (T,) alike.     snr_db: number, or (B,) per clip; smaller is noisier.
+    Returns: as speech, and not clipped: loud noise may pass 1.
+    Raises:  ValueError for unequal shapes, or silent noise, which no factor makes louder."""
+    if speech.shape != noise.shape:
+        raise ValueError(f"got speech {tuple(speech.shape)} and noise {tuple(noise.shape)}; need equal shapes")
+    noise_power = noise.square().mean(dim=-1, keepdim=True)  # (B, 1)
+    if not (noise_power > 0).all():
+        raise ValueError("a clip of the noise is silent: no factor brings it to a level; draw or cut it anew")
+    snr_db = torch.as_tensor(snr_db, device=speech.device, dtype=speech.dtype)[..., None]
+    wanted = speech.square().mean(dim=-1, keepdim=True) * 10 ** (-snr_db / 10)  # (B, 1)
+    return speech + noise * (wanted / noise_power).sqrt()
+
+
+def noise_spectrum(noise: Tensor, cfg: AudioConfig) -> Tensor:
+    """Mean power of each frequency bin over frames that hold noise only. (B, T) -> (B, K).
+
+    Each power of one frame scatters as widely as its mean is large, so take a second or more (60 frames: +-13 %).
+    Raises: ValueError if the noise is shorter than one window."""
+    if noise.shape[-1] < cfg.n_fft:
+        raise ValueError(f"got {noise.shape[-1]} samples of noise; need at least one window of {cfg.n_fft}")
+    spec = stft(noise, cfg)  # (B, K, L)
+    first = -(-(cfg.n_fft // 2) // cfg.hop_length)  # frames that reach beyond either end hold zeros, and read too low
+    inside = spec[..., first : max(first + 1, (noise.shape[-1] - cfg.n_fft // 2) // cfg.hop_length + 1)]
+    return inside.abs().square().mean(dim=-1)
+
+
+def subtract_noise(noisy_power: Tensor, noise_power: Tensor, over_subtraction: float, floor_gain: float) -> Tensor:
+    """max(P - a N, g^2 P): what is left of each bin's power when a times the noise's mean is taken away.
+
+    Signal and noise are uncorrelated, so their powers add on average: a = 1 (Boll 1979). In a single frame the noise
+    scatters, and what pokes out tinkles ("musical noise"): a > 1 takes more away, and a floor g > 0 covers the rest
+    (Berouti, Schwartz & Makhoul 1979; their floor is a share of N, ours of P: it never exceeds what was there).
+    Args:    noisy_power: (B, K, L).     noise_power: (B, K).     over_subtraction: a >= 0.     floor_gain: g in [0, 1].
+    Returns: (B, K, L), never above noisy_power."""
+    if over_subtraction < 0 or not 0 <= floor_gain <= 1:
+        raise ValueError(f"got over_subtraction={over_subtraction}, floor_gain={floor_gain}; need >= 0, and [0, 1]")
+    if noise_power.shape != noisy_power.shape[:-1]:
+        raise ValueError(
+            f"got noise_power {tuple(noise_power.shape)} for noisy_power {tuple(noisy_power.shape)}; need (B, K): one "
+            "value a bin, the mean over frames of noise, see noise_spectrum()"
+        )
+    return torch.maximum(noisy_power - over_subtraction * noise_power[..., None], floor_gain**2 * noisy_power)
+
+
+def spectral_subtraction(
+    noisy: Tensor, noise: Tensor, cfg: AudioConfig, over_subtraction: float = 4.0, floor_gain: float = 0.03
+) -> Tensor:
+    """Subtract the noise's mean power spectrum from each frame, and keep the noisy phase (Boll 1979; Berouti 1979).
+
+    Args:    noisy: (B, T).     noise: (B, T'), a stretch of each clip's noise alone, at the level it has in `noisy`.
+    Returns: (B, T)."""
+    if noisy.ndim != 2 or noise.ndim != 2 or len(noisy) != len(noise):
+        raise ValueError(f"got noisy {tuple(noisy.shape)}, noise {tuple(noise.shape)}; need (B, T) and (B, T'), same B")
+    spec = stft(noisy, cfg)  # (B, K, L)
+    power = spec.abs().square()
+    cleaned = subtract_noise(power, noise_spectrum(noise, cfg), over_subtraction, floor_gain)
+    gain = (cleaned / power.clamp_min(torch.finfo(power.dtype).tiny)).sqrt()  # real: the phase stays
+    return istft(spec * gain, cfg, noisy.shape[-1])

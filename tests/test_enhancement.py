@@ -1,0 +1,124 @@
+"""Spectral subtraction and mixing, against hand-worked cases, identities and scipy."""
+
+from __future__ import annotations
+
+import pytest
+import scipy.signal
+import torch
+
+from course_lib.enhancement import mix_at_snr, noise_spectrum, spectral_subtraction, subtract_noise
+from course_lib.features import AudioConfig, stft
+
+CFG = AudioConfig(n_fft=256, win_length=256, hop_length=64, n_mels=20)
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def noise_like(n_clips: int, n_samples: int, seed: int = 0) -> torch.Tensor:
+    return 0.1 * torch.randn(n_clips, n_samples, generator=rng(seed))
+
+
+# ---- mixing
+
+
+@pytest.mark.parametrize("snr_db", [-7.0, 0.0, 12.5])
+def test_the_mixture_has_the_wanted_ratio_and_the_speech_in_it(snr_db):
+    speech, noise = noise_like(3, 500, 1) * torch.tensor([[1.0], [0.01], [3.0]]), noise_like(3, 500, 2)
+    added = mix_at_snr(speech, noise, snr_db) - speech
+    ratio_db = 10 * torch.log10(speech.square().sum(1) / added.square().sum(1))
+    torch.testing.assert_close(ratio_db, torch.full((3,), snr_db), atol=1e-2, rtol=0)
+    same_direction = torch.nn.functional.cosine_similarity(added, noise)
+    torch.testing.assert_close(same_direction, torch.ones(3), atol=1e-4, rtol=0)
+
+
+def test_by_hand_and_a_ratio_a_clip():
+    speech, noise = torch.tensor([[3.0, 4.0], [3.0, 4.0]]), torch.tensor([[1.0, 0.0], [0.0, 0.5]])
+    mixed = mix_at_snr(speech, noise, torch.tensor([0.0, 20.0]))  # as strong as the speech, and a tenth of it
+    torch.testing.assert_close(mixed, torch.tensor([[8.0, 4.0], [3.0, 4.5]]))
+    torch.testing.assert_close(mix_at_snr(speech[0], noise[0], 0.0), mixed[0])
+
+
+def test_silent_speech_stays_silent_and_silent_noise_is_refused():
+    assert mix_at_snr(torch.zeros(2, 50), noise_like(2, 50), 5.0).abs().max() == 0
+    with pytest.raises(ValueError, match="silent"):
+        mix_at_snr(noise_like(2, 50), torch.zeros(2, 50), 5.0)
+    with pytest.raises(ValueError, match="equal shapes"):
+        mix_at_snr(noise_like(2, 50), noise_like(2, 51), 5.0)
+
+
+# ---- the noise's spectrum
+
+
+def test_the_noise_spectrum_is_scipys_welch():
+    noise = noise_like(2, 64 * 40).double()
+    _, density = scipy.signal.welch(
+        noise.numpy(), window="hann", nperseg=256, noverlap=192, detrend=False, scaling="spectrum", axis=-1
+    )
+    ours = noise_spectrum(noise, CFG) / torch.hann_window(256, dtype=torch.float64).sum() ** 2
+    ours[:, 1:-1] *= 2  # scipy's is one-sided
+    torch.testing.assert_close(ours, torch.from_numpy(density), rtol=1e-6, atol=0)
+
+
+def test_the_ends_of_the_noise_do_not_lower_its_spectrum():
+    short, long = noise_like(200, 1024), noise_like(200, 64 * 200, 1)
+    ratio = noise_spectrum(short, CFG).mean() / noise_spectrum(long, CFG).mean()
+    assert abs(ratio - 1) < 0.03
+    assert noise_spectrum(noise_like(3, 256), CFG).shape == (3, 129)
+    with pytest.raises(ValueError, match="at least one window"):
+        noise_spectrum(noise_like(3, 255), CFG)
+
+
+# ---- subtraction
+
+
+def test_subtraction_by_hand():
+    noisy, noise = torch.tensor([[[10.0, 3.0], [8.0, 2.0]]]), torch.tensor([[2.0, 4.0]])  # (1, 2, 2), (1, 2)
+    wanted = torch.tensor([[[7.0, 0.12], [2.0, 0.08]]])  # 10 - 1.5 * 2; floors 0.04 * 3 and 0.04 * 2; 8 - 1.5 * 4
+    torch.testing.assert_close(subtract_noise(noisy, noise, 1.5, 0.2), wanted)
+
+
+def test_subtraction_never_adds_and_its_limits_are_identities():
+    power, noise = torch.rand(3, 5, 7, generator=rng()), torch.rand(3, 5, generator=rng(1))
+    assert (subtract_noise(power, noise, 2.0, 0.1) <= power).all()
+    assert torch.equal(subtract_noise(power, noise, 0.0, 0.1), power)
+    assert torch.equal(subtract_noise(power, noise, 9.0, 1.0), power)
+    assert (subtract_noise(power, noise, 2.0, 0.0) >= 0).all()
+
+
+def test_subtraction_refuses_what_it_cannot_use():
+    power = torch.rand(3, 5, 7)
+    with pytest.raises(ValueError, match="one value a bin"):
+        subtract_noise(power, torch.rand(3, 7), 1.0, 0.1)
+    with pytest.raises(ValueError, match="floor_gain=1.5"):
+        subtract_noise(power, torch.rand(3, 5), 1.0, 1.5)
+    with pytest.raises(ValueError, match="over_subtraction=-1"):
+        subtract_noise(power, torch.rand(3, 5), -1.0, 0.1)
+
+
+def test_a_tone_comes_out_of_the_noise():
+    n = torch.arange(64 * 60)
+    tone = 0.3 * torch.sin(2 * torch.pi * torch.tensor([[440.0], [1210.0]]) * n / 8000)
+    noisy = mix_at_snr(tone, noise_like(2, len(n)), 5.0)
+    cleaned = spectral_subtraction(noisy, (noisy - tone).roll(700, 1), CFG, over_subtraction=3.0, floor_gain=0.05)
+    before, after = ((wave - tone).square().mean(1) for wave in (noisy, cleaned))
+    assert (after < 0.1 * before).all()  # 10 dB better
+
+
+def test_no_subtraction_gives_the_wave_back_and_the_phase_is_kept():
+    noisy = noise_like(2, 64 * 30)
+    torch.testing.assert_close(spectral_subtraction(noisy, noisy, CFG, 0.0, 0.0)[:, :1700], noisy[:, :1700], atol=1e-5,
+                               rtol=0)  # fmt: skip
+    out = spectral_subtraction(noisy, noisy, CFG, 50.0, 0.5)  # all on the floor: half the amplitude
+    torch.testing.assert_close(stft(out, CFG)[..., 3:20], 0.5 * stft(noisy, CFG)[..., 3:20], atol=1e-4, rtol=0)
+
+
+def test_silence_stays_silence_and_clips_are_independent():
+    noisy, noise = noise_like(3, 64 * 30), noise_like(3, 64 * 20, 5)
+    alone = spectral_subtraction(noisy[1:2], noise[1:2], CFG)
+    torch.testing.assert_close(spectral_subtraction(noisy, noise, CFG)[1:2], alone)
+    silent = spectral_subtraction(torch.zeros(1, 64 * 30), noise[:1], CFG)
+    assert silent.abs().max() == 0 and silent.isfinite().all()
+    with pytest.raises(ValueError, match="same B"):
+        spectral_subtraction(noisy, noise[:2], CFG)
