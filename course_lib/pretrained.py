@@ -12,7 +12,17 @@ from course_lib.profiles import bundled_dir
 from course_lib.storage import CheckpointError, from_content, plain, to_content, write_atomically
 
 MAX_BYTES = 5_000_000
-MODEL_MODULES = {"DigitClassifier": "course_lib.models.classifier"}  # class name -> where it is
+MODEL_MODULES = {  # class name -> where it is
+    "DigitClassifier": "course_lib.models.classifier",
+    "LinearAutoencoder": "course_lib.models.autoencoder",
+    "DenseAutoencoder": "course_lib.models.autoencoder",
+    "ConvAutoencoder": "course_lib.models.autoencoder",
+    "DenseVAE": "course_lib.models.vae",
+    "ConvVAE": "course_lib.models.vae",
+    "ConditionalVAE": "course_lib.models.vae",
+    "RecurrentVAE": "course_lib.models.vae",
+    "LatentGaussians": "course_lib.sampling",
+}
 RECORD_FIELDS = ("dataset", "steps", "train_seconds", "device", "seed", "metrics")
 
 

@@ -1,0 +1,260 @@
+"""Autoencoders: PCA and the linear network that finds its subspace, a dense one for frames, a convolutional for clips.
+
+All of them have `encode(x) -> z`, `decode(z) -> x` and `forward(x) -> (recon, z)`. None ends in a tanh or a sigmoid,
+although pictures lie in [-1, 1]: silence is -1 exactly and fills half of each picture, and a bounded output reaches it
+only with infinite weights, its gradient dying on the way. What is over the edge is clamped by features.from_unit.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+SILENCE = -1.0  # of a unit log-mel
+
+
+def pca(x: Tensor, z_dim: int) -> tuple[Tensor, Tensor]:
+    """The z_dim directions along which x varies most (Pearson 1901).
+
+    Exact and in float64, by the eigenvectors of whichever is smaller, the covariance (D, D) or the products of all
+    pairs of rows (N, N).
+
+    Args:    x: (N, D), a row an observation.
+    Returns: mean (D,), and basis (D, Z): orthonormal columns, most variance first, each one's largest entry positive.
+    Raises:  ValueError if z_dim is not in 1 ... min(N - 1, D).
+
+    Taught in: notebooks/02_autoencoders.ipynb
+    """
+    if x.ndim != 2 or not 1 <= z_dim <= min(x.shape[0] - 1, x.shape[1]):
+        raise ValueError(
+            f"pca: got x of shape {tuple(x.shape)} and z_dim={z_dim}; need x (N, D) and z_dim from 1 to "
+            "min(N - 1, D); flatten pictures with x.flatten(1)"
+        )
+    mean = x.double().mean(dim=0)  # (D,)
+    centred = x.double() - mean
+    n_rows, n_features = x.shape
+    if n_features <= n_rows:
+        basis = torch.linalg.eigh(centred.T @ centred).eigenvectors[:, -z_dim:].flip(1)  # (D, Z); eigh sorts upwards
+    else:
+        basis = torch.linalg.qr(centred.T @ torch.linalg.eigh(centred @ centred.T).eigenvectors[:, -z_dim:].flip(1)).Q
+    largest = basis.gather(0, basis.abs().argmax(dim=0, keepdim=True))  # (1, Z)
+    basis = basis * largest.sign()  # +v and -v serve equally: this makes the choice the same everywhere
+    return mean.to(x.dtype), basis.to(x.dtype)
+
+
+def principal_angles_deg(basis_a: Tensor, basis_b: Tensor) -> Tensor:
+    """Angles between two subspaces (Bjoerck & Golub 1973): all 0 if they are the same, 90 if they are perpendicular.
+
+    Args:    basis_a, basis_b: (D, Z) each; columns need be neither orthogonal nor of length 1.
+    Returns: (Z,) in degrees, in [0, 90], ascending.
+    Raises:  ValueError if the shapes differ, or columns depend on each other.
+
+    Taught in: notebooks/02_autoencoders.ipynb
+    """
+    if basis_a.ndim != 2 or basis_a.shape != basis_b.shape or basis_a.shape[0] < basis_a.shape[1]:
+        raise ValueError(
+            f"got bases of shapes {tuple(basis_a.shape)} and {tuple(basis_b.shape)}; need (D, Z) twice, Z <= D: "
+            "a column for each direction (the weight of nn.Linear(D, Z) has them as rows: transpose it)"
+        )
+    q_a, q_b = (_orthonormal(basis.double(), name) for basis, name in ((basis_a, "basis_a"), (basis_b, "basis_b")))
+    shared = q_a.T @ q_b  # (Z, Z)
+    cosines = torch.linalg.svdvals(shared)  # descending
+    sines = torch.linalg.svdvals(q_b - q_a @ shared).flip(0)  # ascending: belongs to the cosines, one by one
+    # A cosine alone can't tell small angles from 0: cos(1e-8) is 1 in float64.
+    return torch.rad2deg(torch.atan2(sines, cosines)).to(basis_a.dtype)
+
+
+def _orthonormal(basis: Tensor, name: str) -> Tensor:
+    q, r = torch.linalg.qr(basis)
+    on_diagonal = r.diagonal().abs()
+    if on_diagonal.min() <= 1e-10 * on_diagonal.max():
+        raise ValueError(f"{name}: some of its {basis.shape[1]} columns depend on each other; need as many directions")
+    return q
+
+
+def dense_stack(sizes: tuple[int, ...]) -> nn.Sequential:
+    """Linear layers from sizes[0] to sizes[-1], with a SiLU between each two of them."""
+    layers: list[nn.Module] = []
+    for n_in, n_out in zip(sizes, sizes[1:], strict=False):
+        layers += [nn.Linear(n_in, n_out), nn.SiLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def check_rows(name: str, x: Tensor, n_features: int) -> Tensor:
+    """x itself, if it is (B, n_features)."""
+    if x.ndim != 2 or x.shape[1] != n_features:
+        raise ValueError(f"{name}: got shape {tuple(x.shape)}, need (B, {n_features}): one row a frame or clip")
+    return x
+
+
+class LinearAutoencoder(nn.Module):
+    """One linear layer in, one out: trained on squared error, its decoder spans the subspace of PCA.
+
+    Not PCA's basis, only its subspace: any invertible mixing of z that the decoder undoes does as well
+    (Baldi & Hornik 1989).
+
+    Args:
+        n_features: length of a row.
+        z_dim: length of the code.
+    """
+
+    def __init__(self, n_features: int, z_dim: int):
+        super().__init__()
+        self.config = {"n_features": n_features, "z_dim": z_dim}
+        self.encoder = nn.Linear(n_features, z_dim)
+        self.decoder = nn.Linear(z_dim, n_features)
+
+    def encode(self, x: Tensor) -> Tensor:  # (B, n_features)
+        return self.encoder(check_rows("x", x, self.config["n_features"]))  # (B, Z)
+
+    def decode(self, z: Tensor) -> Tensor:  # (B, Z)
+        return self.decoder(check_rows("z", z, self.config["z_dim"]))  # (B, n_features)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        z = self.encode(x)
+        return self.decode(z), z
+
+
+class DenseAutoencoder(nn.Module):
+    """Squeeze one mel frame through a narrow layer: 80 -> 128 -> 64 -> z -> 64 -> 128 -> 80.
+
+    Args:
+        n_features: mels of a frame.
+        n_hidden: sizes of the layers between, on the way in; the way out mirrors them.
+        z_dim: length of the code.
+    """
+
+    def __init__(self, n_features: int = 80, n_hidden: tuple[int, ...] = (128, 64), z_dim: int = 8):
+        super().__init__()
+        self.config = {"n_features": n_features, "n_hidden": list(n_hidden), "z_dim": z_dim}
+        self.encoder = dense_stack((n_features, *n_hidden, z_dim))
+        self.decoder = dense_stack((z_dim, *reversed(n_hidden), n_features))
+
+    def encode(self, x: Tensor) -> Tensor:  # (B, n_features)
+        return self.encoder(check_rows("x", x, self.config["n_features"]))  # (B, Z)
+
+    def decode(self, z: Tensor) -> Tensor:  # (B, Z)
+        return self.decoder(check_rows("z", z, self.config["z_dim"]))  # (B, n_features)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        z = self.encode(x)
+        return self.decode(z), z
+
+
+class ConvEncoder(nn.Module):
+    """Read a picture: strided convolutions halve it several times, a linear layer makes numbers of what is left.
+
+    Sizes that can't be halved often enough are filled up with silence at their end.
+
+    Args:
+        n_out: how many numbers come out.
+        n_mels, n_frames: size of the pictures.
+        n_channels: channels after each halving.
+        n_condition: length of what is known besides the picture; it joins before the linear layer.
+    """
+
+    def __init__(
+        self,
+        n_out: int,
+        n_mels: int = 64,
+        n_frames: int = 64,
+        n_channels: tuple[int, ...] = (32, 64, 96, 128),
+        n_condition: int = 0,
+    ):
+        super().__init__()
+        self.n_mels, self.n_frames, self.n_condition = n_mels, n_frames, n_condition
+        self.grid = halved_size(n_mels, n_frames, len(n_channels))
+        layers: list[nn.Module] = []
+        for n_in, n_channel in zip([1, *n_channels], n_channels, strict=False):
+            # No bias: the normalisation would take it away again.
+            layers += [nn.Conv2d(n_in, n_channel, 4, stride=2, padding=1, bias=False)]
+            layers += [nn.BatchNorm2d(n_channel), nn.SiLU()]
+        self.convolve = nn.Sequential(*layers)
+        self.to_out = nn.Linear(n_channels[-1] * self.grid[0] * self.grid[1] + n_condition, n_out)
+        self.to(memory_format=torch.channels_last)  # channels side by side in memory: faster on CPUs
+
+    def forward(self, unit_mel: Tensor, condition: Tensor | None = None) -> Tensor:
+        """(B, M, L), and (B, n_condition) if the encoder was made for it -> (B, n_out).
+
+        Raises: ValueError for another size of picture or condition."""
+        if unit_mel.ndim != 3 or unit_mel.shape[1:] != (self.n_mels, self.n_frames):
+            raise ValueError(
+                f"unit_mel: got shape {tuple(unit_mel.shape)}, need (B, {self.n_mels}, {self.n_frames}); make it with "
+                "features.clip_log_mels(clips, cfg), or build the model with n_mels=..., n_frames=..."
+            )
+        n_given = 0 if condition is None else condition.shape[1]
+        if n_given != self.n_condition:
+            raise ValueError(f"condition: got {n_given} numbers a clip, need {self.n_condition}")
+        n_halvings = len(self.convolve) // 3
+        n_below = (self.grid[0] << n_halvings) - self.n_mels
+        n_after = (self.grid[1] << n_halvings) - self.n_frames
+        x = F.pad(unit_mel.unsqueeze(1), (0, n_after, 0, n_below), value=SILENCE)
+        x = self.convolve(x).flatten(1)  # (B, C * M' * L')
+        return self.to_out(x if condition is None else torch.cat([x, condition.to(x.dtype)], dim=1))
+
+
+class ConvDecoder(nn.Module):
+    """Paint a picture from a code: a linear layer, then transposed convolutions that double it several times.
+
+    Kernels of 4 at a stride of 2: each pixel is painted by the same number of kernel positions. With 3, every other
+    pixel would be painted twice, a checkerboard that is heard as a whistle (Odena et al. 2016).
+
+    Args:
+        n_in: length of the code.
+        n_mels, n_frames: size of the pictures; what is painted beyond is cut off.
+        n_channels: channels before each doubling.
+    """
+
+    def __init__(
+        self, n_in: int, n_mels: int = 64, n_frames: int = 64, n_channels: tuple[int, ...] = (128, 96, 64, 32)
+    ):
+        super().__init__()
+        self.n_in, self.n_mels, self.n_frames = n_in, n_mels, n_frames
+        self.grid = halved_size(n_mels, n_frames, len(n_channels))
+        self.n_first = n_channels[0]
+        self.from_code = nn.Linear(n_in, self.n_first * self.grid[0] * self.grid[1])
+        layers: list[nn.Module] = [nn.SiLU()]
+        for n_from, n_to in zip(n_channels, n_channels[1:], strict=False):
+            layers += [nn.ConvTranspose2d(n_from, n_to, 4, stride=2, padding=1, bias=False)]
+            layers += [nn.BatchNorm2d(n_to), nn.SiLU()]
+        self.paint = nn.Sequential(*layers, nn.ConvTranspose2d(n_channels[-1], 1, 4, stride=2, padding=1))
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, code: Tensor) -> Tensor:  # (B, n_in)
+        x = self.from_code(check_rows("code", code, self.n_in)).unflatten(1, (self.n_first, *self.grid))
+        x = self.paint(x.contiguous(memory_format=torch.channels_last))
+        return x[:, 0, : self.n_mels, : self.n_frames]  # (B, M, L)
+
+
+def halved_size(n_mels: int, n_frames: int, n_halvings: int) -> tuple[int, int]:
+    """Height and width after so many halvings, each rounded up."""
+    if min(n_mels, n_frames, n_halvings) < 1:
+        raise ValueError(f"got {n_mels} mels, {n_frames} frames, {n_halvings} layers of channels; need at least 1 each")
+    return -(-n_mels >> n_halvings), -(-n_frames >> n_halvings)
+
+
+class ConvAutoencoder(nn.Module):
+    """Squeeze a whole clip's picture through a few numbers.
+
+    Args:
+        z_dim: length of the code.
+        n_mels, n_frames: size of the pictures.
+        n_channels: channels after each halving; the decoder has them in reverse.
+    """
+
+    def __init__(
+        self, z_dim: int = 32, n_mels: int = 64, n_frames: int = 64, n_channels: tuple[int, ...] = (32, 64, 96, 128)
+    ):
+        super().__init__()
+        self.config = {"z_dim": z_dim, "n_mels": n_mels, "n_frames": n_frames, "n_channels": list(n_channels)}
+        self.encoder = ConvEncoder(z_dim, n_mels, n_frames, tuple(n_channels))
+        self.decoder = ConvDecoder(z_dim, n_mels, n_frames, tuple(n_channels)[::-1])
+
+    def encode(self, unit_mel: Tensor) -> Tensor:  # (B, M, L)
+        return self.encoder(unit_mel)  # (B, Z)
+
+    def decode(self, z: Tensor) -> Tensor:  # (B, Z)
+        return self.decoder(z)  # (B, M, L)
+
+    def forward(self, unit_mel: Tensor) -> tuple[Tensor, Tensor]:
+        z = self.encode(unit_mel)
+        return self.decode(z), z

@@ -1,0 +1,159 @@
+"""Codes that belong to no clip: from the prior, from Gaussians fitted to posteriors, from between two codes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+LEAST_VARIANCE = 1e-6  # of a latent dimension that never moves: keeps its covariance invertible
+
+
+def draw_prior(n_clips: int, z_dim: int, rng: torch.Generator) -> Tensor:
+    """Codes from N(0, I), which training pulls all posteriors towards. -> (B, Z), on the generator's device."""
+    return torch.randn(n_clips, z_dim, generator=rng, device=rng.device)
+
+
+def balanced_labels(n_clips: int, n_digits: int = 10, n_speakers: int = 6) -> tuple[Tensor, Tensor]:
+    """Labels for n_clips samples: digits in turn, and with each round of digits the next speaker.
+
+    Every n_digits * n_speakers clips hold each pair once.
+
+    Returns: digits (B,) in 0 ... n_digits - 1, speakers (B,) in 0 ... n_speakers - 1; int64."""
+    index = torch.arange(n_clips)
+    return index % n_digits, index // n_digits % n_speakers
+
+
+class LatentGaussians(nn.Module):
+    """A Gaussian over codes for each digit and speaker, fitted to where the encoder puts their clips.
+
+    A module, so that it is saved, loaded and moved like a model; there is nothing in it to train.
+
+    Args:
+        n_digits, n_speakers, z_dim: sizes; all Gaussians are N(0, I) until fitted.
+    """
+
+    def __init__(self, n_digits: int, n_speakers: int, z_dim: int):
+        super().__init__()
+        self.config = {"n_digits": n_digits, "n_speakers": n_speakers, "z_dim": z_dim}
+        self.register_buffer("mean", torch.zeros(n_digits, n_speakers, z_dim))
+        self.register_buffer("scale_tril", torch.eye(z_dim).repeat(n_digits, n_speakers, 1, 1))
+
+    def draw(self, digits: Tensor, speakers: Tensor, rng: torch.Generator, temperature: float = 1.0) -> Tensor:
+        """One code for each pair of labels.
+
+        Args:    digits, speakers: (B,) int64; temperature: 0 gives the means, 1 the fitted spread.
+        Returns: (B, Z)."""
+        if digits.shape != speakers.shape or digits.ndim != 1:
+            raise ValueError(
+                f"got digits {tuple(digits.shape)}, speakers {tuple(speakers.shape)}; need (B,) for both; "
+                "see sampling.balanced_labels"
+            )
+        noise = draw_prior(len(digits), self.config["z_dim"], rng).to(self.mean)
+        spread = torch.einsum("bij,bj->bi", self.scale_tril[digits, speakers], noise)  # (B, Z)
+        return self.mean[digits, speakers] + temperature * spread
+
+    def draw_n(self, n_clips: int, rng: torch.Generator, temperature: float = 1.0) -> Tensor:
+        """n_clips codes, of all digits and speakers in turn: (B, Z). For the unconditional case, where there is one."""
+        digits, speakers = balanced_labels(n_clips, self.config["n_digits"], self.config["n_speakers"])
+        return self.draw(digits.to(self.mean.device), speakers.to(self.mean.device), rng, temperature)
+
+
+def fit_latent_gaussians(
+    mu: Tensor,
+    log_var: Tensor | None,
+    digits: Tensor,
+    speakers: Tensor,
+    n_digits: int,
+    n_speakers: int,
+    shrinkage: float = 0.1,
+    n_least: int | None = None,
+) -> LatentGaussians:
+    """Fit a Gaussian to the posteriors of each digit and speaker.
+
+    A code of a clip is drawn from its posterior, so the codes of a group vary by the spread of its posterior means plus
+    the mean posterior variance. Without log_var, only the former.
+
+    Args:
+        mu, log_var: (N, Z) of q(z | x), a row a clip.
+        digits, speakers: (N,) int64.
+        shrinkage: 0 keeps the covariance, 1 only its diagonal: with few clips, correlations are mostly chance.
+        n_least: groups with fewer clips take the covariance pooled over all groups (Z + 1 unless given: with fewer,
+            some directions have no spread at all); one without clips takes the mean of its digit.
+    Returns: the Gaussians, on mu's device.
+    """
+    n_least = mu.shape[1] + 1 if n_least is None else n_least
+    found = LatentGaussians(n_digits, n_speakers, mu.shape[1])
+    codes, group = mu.double(), digits * n_speakers + speakers
+    variance = torch.zeros_like(codes) if log_var is None else log_var.double().exp()
+    n_groups = n_digits * n_speakers
+    means = torch.stack([_mean_of_group(codes, digits, group, g, n_speakers) for g in range(n_groups)])  # (D * S, Z)
+    centred = codes - means[group]
+    n_free = max(len(codes) - len(group.unique()), 1)
+    pooled = centred.T @ centred / n_free + variance.mean(dim=0).diag()
+    covariances = []
+    for g in range(n_groups):
+        inside = centred[group == g]
+        if len(inside) >= max(n_least, 2):
+            covariances.append(inside.T @ inside / (len(inside) - 1) + variance[group == g].mean(dim=0).diag())
+        else:
+            covariances.append(pooled)
+    covariance = torch.stack(covariances)
+    diagonal = covariance.diagonal(dim1=1, dim2=2).clamp_min(LEAST_VARIANCE).diag_embed()
+    scale_tril = torch.linalg.cholesky((1 - shrinkage) * covariance + shrinkage * diagonal)
+    found.mean.copy_(means.view_as(found.mean))
+    found.scale_tril.copy_(scale_tril.view_as(found.scale_tril))
+    return found.to(mu.device)
+
+
+def _mean_of_group(codes: Tensor, digits: Tensor, group: Tensor, g: int, n_speakers: int) -> Tensor:
+    for inside in (group == g, digits == g // n_speakers):
+        if inside.any():
+            return codes[inside].mean(dim=0)
+    return codes.mean(dim=0)
+
+
+def fit_latent_gaussian(mu: Tensor, log_var: Tensor | None = None, shrinkage: float = 0.1) -> LatentGaussians:
+    """One Gaussian for all clips, where the model has no labels; sample it with draw_n. (N, Z) -> LatentGaussians."""
+    nothing = torch.zeros(len(mu), dtype=torch.long, device=mu.device)
+    return fit_latent_gaussians(mu, log_var, nothing, nothing, 1, 1, shrinkage)
+
+
+def interpolate_straight(z_a: Tensor, z_b: Tensor, n_points: int) -> Tensor:
+    """From z_a to z_b along a straight line, both ends included: (Z,) twice -> (P, Z).
+
+    Taught in: notebooks/03_vaes.ipynb
+    """
+    weights = _weights(z_a, z_b, n_points)
+    return (1 - weights) * z_a + weights * z_b
+
+
+def interpolate_spherical(z_a: Tensor, z_b: Tensor, n_points: int) -> Tensor:
+    """From z_a to z_b along an arc, both ends included: (Z,) twice -> (P, Z). Shoemake 1985; White 2016.
+
+    In many dimensions nearly all of N(0, I) lies near a sphere. A straight line cuts through its empty inside, the arc
+    stays on it: between vectors of equal length, all points have that length. Parallel vectors: the straight line.
+
+    Raises: ValueError if a vector is 0, or the two point in opposite directions: no arc is the shortest then.
+
+    Taught in: notebooks/03_vaes.ipynb
+    """
+    weights = _weights(z_a, z_b, n_points)
+    norm_a, norm_b = z_a.norm(), z_b.norm()
+    if norm_a == 0 or norm_b == 0:
+        raise ValueError("interpolate_spherical: a vector of length 0 has no direction; use interpolate_straight")
+    unit_a, unit_b = z_a / norm_a, z_b / norm_b
+    angle = 2 * torch.atan2((unit_a - unit_b).norm(), (unit_a + unit_b).norm())  # exact for small angles, unlike acos
+    if angle < 1e-4:
+        return interpolate_straight(z_a, z_b, n_points)
+    if torch.pi - angle < 1e-4:
+        raise ValueError("interpolate_spherical: opposite vectors have no shortest arc; go by way of a third vector")
+    return (torch.sin((1 - weights) * angle) * z_a + torch.sin(weights * angle) * z_b) / torch.sin(angle)
+
+
+def _weights(z_a: Tensor, z_b: Tensor, n_points: int) -> Tensor:  # (P, 1)
+    if z_a.ndim != 1 or z_a.shape != z_b.shape or n_points < 2:
+        raise ValueError(
+            f"got vectors of shapes {tuple(z_a.shape)} and {tuple(z_b.shape)}, n_points={n_points}; need (Z,) twice, "
+            "and at least the 2 ends"
+        )
+    return torch.linspace(0, 1, n_points, dtype=z_a.dtype, device=z_a.device).unsqueeze(1)
