@@ -9,66 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from course_lib.models.subspaces import pca, principal_angles_deg
+
+__all__ = [
+    "ConvAutoencoder", "ConvDecoder", "ConvEncoder", "DenseAutoencoder", "LinearAutoencoder", "check_rows", "dense_stack",
+    "halved_size", "pca", "principal_angles_deg",
+]  # fmt: skip
+
 SILENCE = -1.0  # of a unit log-mel
-
-
-def pca(x: Tensor, z_dim: int) -> tuple[Tensor, Tensor]:
-    """The z_dim directions along which x varies most (Pearson 1901).
-
-    Exact and in float64, by the eigenvectors of whichever is smaller, the covariance (D, D) or the products of all
-    pairs of rows (N, N).
-
-    Args:    x: (N, D), a row an observation.
-    Returns: mean (D,), and basis (D, Z): orthonormal columns, most variance first, each one's largest entry positive.
-    Raises:  ValueError if z_dim is not in 1 ... min(N - 1, D).
-
-    Taught in: notebooks/02_autoencoders.ipynb
-    """
-    if x.ndim != 2 or not 1 <= z_dim <= min(x.shape[0] - 1, x.shape[1]):
-        raise ValueError(
-            f"pca: got x of shape {tuple(x.shape)} and z_dim={z_dim}; need x (N, D) and z_dim from 1 to "
-            "min(N - 1, D); flatten pictures with x.flatten(1)"
-        )
-    mean = x.double().mean(dim=0)  # (D,)
-    centred = x.double() - mean
-    n_rows, n_features = x.shape
-    if n_features <= n_rows:
-        basis = torch.linalg.eigh(centred.T @ centred).eigenvectors[:, -z_dim:].flip(1)  # (D, Z); eigh sorts upwards
-    else:
-        basis = torch.linalg.qr(centred.T @ torch.linalg.eigh(centred @ centred.T).eigenvectors[:, -z_dim:].flip(1)).Q
-    largest = basis.gather(0, basis.abs().argmax(dim=0, keepdim=True))  # (1, Z)
-    basis = basis * largest.sign()  # +v and -v serve equally: this makes the choice the same everywhere
-    return mean.to(x.dtype), basis.to(x.dtype)
-
-
-def principal_angles_deg(basis_a: Tensor, basis_b: Tensor) -> Tensor:
-    """Angles between two subspaces (Bjoerck & Golub 1973): all 0 if they are the same, 90 if they are perpendicular.
-
-    Args:    basis_a, basis_b: (D, Z) each; columns need be neither orthogonal nor of length 1.
-    Returns: (Z,) in degrees, in [0, 90], ascending.
-    Raises:  ValueError if the shapes differ, or columns depend on each other.
-
-    Taught in: notebooks/02_autoencoders.ipynb
-    """
-    if basis_a.ndim != 2 or basis_a.shape != basis_b.shape or basis_a.shape[0] < basis_a.shape[1]:
-        raise ValueError(
-            f"got bases of shapes {tuple(basis_a.shape)} and {tuple(basis_b.shape)}; need (D, Z) twice, Z <= D: "
-            "a column for each direction (the weight of nn.Linear(D, Z) has them as rows: transpose it)"
-        )
-    q_a, q_b = (_orthonormal(basis.double(), name) for basis, name in ((basis_a, "basis_a"), (basis_b, "basis_b")))
-    shared = q_a.T @ q_b  # (Z, Z)
-    cosines = torch.linalg.svdvals(shared)  # descending
-    sines = torch.linalg.svdvals(q_b - q_a @ shared).flip(0)  # ascending: belongs to the cosines, one by one
-    # A cosine alone can't tell small angles from 0: cos(1e-8) is 1 in float64.
-    return torch.rad2deg(torch.atan2(sines, cosines)).to(basis_a.dtype)
-
-
-def _orthonormal(basis: Tensor, name: str) -> Tensor:
-    q, r = torch.linalg.qr(basis)
-    on_diagonal = r.diagonal().abs()
-    if on_diagonal.min() <= 1e-10 * on_diagonal.max():
-        raise ValueError(f"{name}: some of its {basis.shape[1]} columns depend on each other; need as many directions")
-    return q
 
 
 def dense_stack(sizes: tuple[int, ...]) -> nn.Sequential:
@@ -86,7 +34,25 @@ def check_rows(name: str, x: Tensor, n_features: int) -> Tensor:
     return x
 
 
-class LinearAutoencoder(nn.Module):
+class RowAutoencoder(nn.Module):
+    """What LinearAutoencoder and DenseAutoencoder share: rows of numbers in, rows of numbers out."""
+
+    config: dict
+    encoder: nn.Module
+    decoder: nn.Module
+
+    def encode(self, x: Tensor) -> Tensor:  # (B, n_features)
+        return self.encoder(check_rows("x", x, self.config["n_features"]))  # (B, Z)
+
+    def decode(self, z: Tensor) -> Tensor:  # (B, Z)
+        return self.decoder(check_rows("z", z, self.config["z_dim"]))  # (B, n_features)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        z = self.encode(x)
+        return self.decode(z), z
+
+
+class LinearAutoencoder(RowAutoencoder):
     """One linear layer in, one out: trained on squared error, its decoder spans the subspace of PCA.
 
     Not PCA's basis, only its subspace: any invertible mixing of z that the decoder undoes does as well
@@ -103,18 +69,8 @@ class LinearAutoencoder(nn.Module):
         self.encoder = nn.Linear(n_features, z_dim)
         self.decoder = nn.Linear(z_dim, n_features)
 
-    def encode(self, x: Tensor) -> Tensor:  # (B, n_features)
-        return self.encoder(check_rows("x", x, self.config["n_features"]))  # (B, Z)
 
-    def decode(self, z: Tensor) -> Tensor:  # (B, Z)
-        return self.decoder(check_rows("z", z, self.config["z_dim"]))  # (B, n_features)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        z = self.encode(x)
-        return self.decode(z), z
-
-
-class DenseAutoencoder(nn.Module):
+class DenseAutoencoder(RowAutoencoder):
     """Squeeze one mel frame through a narrow layer: 80 -> 128 -> 64 -> z -> 64 -> 128 -> 80.
 
     Args:
@@ -128,16 +84,6 @@ class DenseAutoencoder(nn.Module):
         self.config = {"n_features": n_features, "n_hidden": list(n_hidden), "z_dim": z_dim}
         self.encoder = dense_stack((n_features, *n_hidden, z_dim))
         self.decoder = dense_stack((z_dim, *reversed(n_hidden), n_features))
-
-    def encode(self, x: Tensor) -> Tensor:  # (B, n_features)
-        return self.encoder(check_rows("x", x, self.config["n_features"]))  # (B, Z)
-
-    def decode(self, z: Tensor) -> Tensor:  # (B, Z)
-        return self.decoder(check_rows("z", z, self.config["z_dim"]))  # (B, n_features)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        z = self.encode(x)
-        return self.decode(z), z
 
 
 class ConvEncoder(nn.Module):

@@ -121,7 +121,21 @@ class ConditionalVAE(nn.Module):
         self.decoder = ConvDecoder(z_dim + 2 * n_embed, n_mels, n_frames, tuple(n_channels)[::-1])
 
     def condition(self, digits: Tensor, speakers: Tensor) -> Tensor:
-        """(B,) int64 each -> (B, 2 * n_embed)."""
+        """(B,) int64 each -> (B, 2 * n_embed).
+
+        Raises: ValueError for another shape, or a label that the model was not built for."""
+        if digits.ndim != 1 or digits.shape != speakers.shape:
+            raise ValueError(
+                f"got digits {tuple(digits.shape)}, speakers {tuple(speakers.shape)}; need (B,) int64 for both"
+            )
+        for name, labels in (("digits", digits), ("speakers", speakers)):
+            n = self.config[f"n_{name}"]
+            # On a CPU only: reading a value off a GPU makes it wait.
+            if labels.device.type == "cpu" and len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < n:
+                raise ValueError(
+                    f"{name}: got labels from {int(labels.min())} to {int(labels.max())}, need 0 to {n - 1}; "
+                    f"a model for other clips is built with n_{name}=..."
+                )
         return torch.cat([self.digit_embed(digits), self.speaker_embed(speakers)], dim=1)
 
     def encode(self, unit_mel: Tensor, digits: Tensor, speakers: Tensor) -> tuple[Tensor, Tensor]:
