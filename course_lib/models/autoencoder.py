@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from course_lib.models.subspaces import pca, principal_angles_deg
 
 __all__ = [
-    "ConvAutoencoder", "ConvDecoder", "ConvEncoder", "DenseAutoencoder", "LinearAutoencoder", "check_rows", "dense_stack",
-    "halved_size", "pca", "principal_angles_deg",
+    "ConvAutoencoder", "ConvDecoder", "ConvEncoder", "DenseAutoencoder", "LinearAutoencoder", "check_rows",
+    "dense_stack", "halved_size", "pca", "principal_angles_deg",
 ]  # fmt: skip
 
 SILENCE = -1.0  # of a unit log-mel
