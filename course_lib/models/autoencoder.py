@@ -1,8 +1,8 @@
 """Autoencoders: PCA and the linear network that finds its subspace, a dense one for frames, a convolutional for clips.
 
 All of them have `encode(x) -> z`, `decode(z) -> x` and `forward(x) -> (recon, z)`. None ends in a tanh or a sigmoid,
-although pictures lie in [-1, 1]: silence is -1 exactly and fills half of each picture, and a bounded output reaches it
-only with infinite weights, its gradient dying on the way. What is over the edge is clamped by features.from_unit.
+although pictures lie in [-1, 1]: more than half of a picture is silence, exactly -1, and a bounded output gets there
+only with infinite weights, its gradient dying on the way. What lies beyond the edge is clamped by vocoder.vocode.
 """
 
 import torch
