@@ -12,6 +12,7 @@ from course_lib.datasets import load_clips
 from course_lib.features import AudioConfig, clip_log_mels
 from course_lib.pretrained import MAX_BYTES
 from course_lib.profiles import bundled_dir
+from course_lib.recipes import judge as judge_recipe
 
 CFG = AudioConfig()
 PRETRAINED = bundled_dir() / "pretrained"
@@ -20,20 +21,20 @@ NAMES = sorted(path.stem for path in PRETRAINED.glob("*.json"))
 
 def test_noise_is_of_many_kinds_and_always_a_picture():
     rng = torch.Generator().manual_seed(0)
-    pictures = torch.cat([recipes.noise_mels(9, CFG, rng) for _ in range(40)])
+    pictures = torch.cat([judge_recipe.noise_mels(9, CFG, rng) for _ in range(40)])
     assert pictures.shape == (360, 64, 64) and pictures.isfinite().all() and pictures.abs().max() <= 1
     levels = pictures.mean(dim=(1, 2))
     assert levels.min() < -0.8 and levels.max() > 0.0 and len(levels.unique()) > 300
 
 
 def test_noise_is_a_matter_of_the_seed():
-    one, two, other = (recipes.noise_mels(5, CFG, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    one, two, other = (judge_recipe.noise_mels(5, CFG, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
     assert torch.equal(one, two) and not torch.equal(one, other)
 
 
 def test_vocoded_pictures_resemble_the_originals():
     mels = clip_log_mels(load_clips("bundled").select(torch.arange(3)), CFG)
-    again = recipes.vocoded_mels(mels, CFG)
+    again = judge_recipe.vocoded_mels(mels, CFG)
     assert again.shape == mels.shape and 0 < (again - mels).abs().mean() < 0.1
 
 
@@ -81,6 +82,6 @@ def test_the_judges_deserve_to_be_believed(name, clips):
         clips = load_clips("bundled")
     elif clips.dataset != record["dataset"]:
         pytest.skip(f"{record['dataset']} is not in the cache")
-    found = recipes.judge_metrics(judge, clips.test, CFG)
+    found = judge_recipe.judge_metrics(judge, clips.test, CFG)
     assert found["test_accuracy"] == pytest.approx(metrics["test_accuracy"], abs=0.004)
     assert found["vocoded_accuracy"] >= 0.99 and found["noise_confidence"] < 0.2

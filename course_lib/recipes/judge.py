@@ -1,58 +1,30 @@
-"""How each pretrained model was made: `course train NAME` runs one of these and writes data/pretrained/NAME.*.
-
-Longer than what a learner waits for in a notebook, with the same classes and the same `fit`. A run that is
-interrupted goes on where it was when the command is given again.
-"""
+"""Judges: longer than in notebook 01, at several speeds, and unsure of noise."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from dataclasses import asdict
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from course_lib.audio import fit_length
-from course_lib.checkpoint import CheckpointError, Checkpoints, save_pretrained
+from course_lib.checkpoint import Checkpoints
 from course_lib.datasets import BatchIndices, Clips, load_clips
 from course_lib.effects import change_speed
 from course_lib.features import AudioConfig, clip_log_mels, log_mel, to_unit
 from course_lib.losses import unsure_divergence
 from course_lib.metrics import inception_score
 from course_lib.models.classifier import DigitClassifier, vary_mels
-from course_lib.profiles import current_device, current_profile, runs_dir
+from course_lib.profiles import current_device, current_profile
+from course_lib.recipes.record import Made, Recipe, record_of
 from course_lib.training import fit
 from course_lib.vocoder import vocode
 
 SPEEDS = (0.88, 0.94, 1.06, 1.12)  # tape speeds: longer and deeper, shorter and higher voices than the set holds
 NOISE_CLIPS = 16  # a batch, beside 64 of speech
 NOISE_WEIGHT = 0.3
-LICENCES = {"fsdd": "CC BY-SA 4.0", "bundled": "CC0 1.0"}  # the weights' licence follows from the data's
-Recipe = Callable[[Checkpoints], tuple[torch.nn.Module, dict]]
 
 
-def train(name: str, folder: str | Path | None = None) -> Path:
-    """Run one recipe and write its weights and record; return the path of the weights.
-
-    Args:   folder: data/pretrained unless given; at the smoke profile, which only shows that a recipe runs,
-                runs/pretrained_smoke, so that no good weights are lost.
-    Raises: CheckpointError if there is no such recipe."""
-    if name not in RECIPES:
-        raise CheckpointError(f"no recipe {name!r}: need one of {', '.join(sorted(RECIPES))}")
-    profile = current_profile().name
-    if folder is None and profile == "smoke":
-        folder = runs_dir() / "pretrained_smoke"
-    checkpoints = Checkpoints(runs_dir() / "recipes" / f"{name}_{profile}")
-    model, record = RECIPES[name](checkpoints)
-    path = save_pretrained(name, model, record, folder)
-    checkpoints.clear()  # the next time, it is trained afresh
-    print(f"{path}: {record['metrics']}")
-    return path
-
-
-def train_judge(dataset: str, checkpoints: Checkpoints, seed: int = 0) -> tuple[DigitClassifier, dict]:
+def train_judge(dataset: str, checkpoints: Checkpoints, seed: int = 0) -> Made:
     """A judge of generated sounds: sure of speech, vocoded speech included, and unsure of noise."""
     cfg, device, profile = AudioConfig(), current_device(), current_profile()
     n_steps = profile.pick(smoke=10, quick=4000, full=4000)
@@ -83,17 +55,7 @@ def train_judge(dataset: str, checkpoints: Checkpoints, seed: int = 0) -> tuple[
         rng=rng,
         checkpoints=checkpoints,
     )
-    record = {
-        "dataset": dataset,
-        "licence": LICENCES[dataset],
-        "steps": n_steps,
-        "train_seconds": round(history.seconds, 1),
-        "device": f"{history.device}, {history.precision}",
-        "seed": seed,
-        "audio_config": asdict(cfg),  # a judge can read only pictures made like those it learned from
-        "metrics": judge_metrics(model, test_set, cfg),
-    }
-    return model, record
+    return Made(model, record_of(dataset, history, seed, cfg, judge_metrics(model, test_set, cfg)))
 
 
 @torch.no_grad()
@@ -155,7 +117,7 @@ def _speech_pool(clips: Clips, cfg: AudioConfig) -> Tensor:
     return torch.stack([*versions, vocoded_mels(versions[0], cfg), vocoded_mels(versions[1], cfg)])
 
 
-RECIPES: dict[str, Recipe] = {
+JUDGE_RECIPES: dict[str, Recipe] = {
     "judge_fsdd": lambda checkpoints: train_judge("fsdd", checkpoints),
     "judge_bundled": lambda checkpoints: train_judge("bundled", checkpoints),
 }

@@ -1,0 +1,84 @@
+"""Autoencoders of notebook 02: of frames, of whole clips, and one that takes noise away."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from course_lib.checkpoint import Checkpoints
+from course_lib.datasets import BatchIndices, load_clips
+from course_lib.features import AudioConfig, clip_log_mels, from_unit
+from course_lib.metrics import balanced_rows, judged_accuracy, load_judge, mel_cepstral_distance
+from course_lib.models.autoencoder import ConvAutoencoder, DenseAutoencoder
+from course_lib.profiles import current_device, current_profile
+from course_lib.recipes.frames import FRAME_CONFIG, frames_of, resynthesise_frames
+from course_lib.recipes.judge import vocoded_mels
+from course_lib.recipes.record import Made, Recipe, record_of, smaller
+from course_lib.training import fit
+from course_lib.vocoder import vocode
+
+
+def train_frame_autoencoder(dataset: str, checkpoints: Checkpoints, seed: int = 0) -> Made:
+    """80 -> 8 -> 80, one mel frame at a time."""
+    clips = smaller(load_clips(dataset, current_device()))
+    frames = frames_of(clips.train)  # (N, 80)
+    torch.manual_seed(seed)
+    model = DenseAutoencoder()
+    rng = torch.Generator(clips.device).manual_seed(seed)
+
+    def batch_loss(model: DenseAutoencoder, index: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
+        x = frames[index]
+        return {"squared_error": F.mse_loss(model(x)[0], x)}
+
+    history = fit(
+        model,
+        batch_loss,
+        BatchIndices(len(frames), 512, rng),
+        n_steps=current_profile().pick(smoke=10, quick=8000, full=8000),
+        learning_rate=2e-3,
+        rng=rng,
+        checkpoints=checkpoints,
+    )
+    judged, wave = resynthesise_frames(lambda x: model(x)[0], clips)
+    return Made(model, record_of(dataset, history, seed, FRAME_CONFIG, {"judged": judged}), wave)
+
+
+def train_conv_autoencoder(dataset: str, checkpoints: Checkpoints, seed: int = 0) -> Made:
+    """A whole clip through 32 numbers."""
+    cfg = AudioConfig()
+    clips = smaller(load_clips(dataset, current_device()))
+    train_mels, test = clip_log_mels(clips.train, cfg), clips.test
+    torch.manual_seed(seed)
+    model = ConvAutoencoder()
+    rng = torch.Generator(clips.device).manual_seed(seed)
+
+    def batch_loss(model: ConvAutoencoder, index: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
+        x = train_mels[index]
+        return {"squared_error": F.mse_loss(model(x)[0], x)}
+
+    history = fit(
+        model,
+        batch_loss,
+        BatchIndices(len(train_mels), 64, rng),
+        n_steps=current_profile().pick(smoke=10, quick=3000, full=3000),
+        learning_rate=2e-3,
+        rng=rng,
+        checkpoints=checkpoints,
+    )
+    x = clip_log_mels(test, cfg)
+    with torch.no_grad():
+        recon = model(x)[0].clamp(-1, 1)
+    metrics = {
+        "judged": judged_accuracy(load_judge(dataset, clips.device, cfg), vocoded_mels(recon, cfg), test.digits),
+        "mcd_db": mel_cepstral_distance(from_unit(x, cfg), from_unit(recon, cfg)).mean().item(),
+    }
+    rows = balanced_rows(test, min(len(test), len(clips.digit_names)))
+    wave = vocode(recon[rows[test.digits[rows].argsort()]], cfg).flatten()
+    return Made(model, record_of(dataset, history, seed, cfg, metrics), wave)
+
+
+AUTOENCODER_RECIPES: dict[str, Recipe] = {
+    "frame_ae": lambda checkpoints: train_frame_autoencoder("fsdd", checkpoints),
+    "conv_ae": lambda checkpoints: train_conv_autoencoder("fsdd", checkpoints),
+}

@@ -1,0 +1,154 @@
+"""VAEs of notebook 03: of frames, and the conditional one of whole clips with the Gaussians to sample it from."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from torch import Tensor
+
+from course_lib.checkpoint import Checkpoints
+from course_lib.datasets import BatchIndices, Clips, load_clips
+from course_lib.features import AudioConfig, clip_log_mels
+from course_lib.losses import elbo, elbo_parts, iwae_bound, log_importance_weights
+from course_lib.metrics import reference_scores, score_waves
+from course_lib.models.vae import ConditionalVAE, DenseVAE, reparameterise
+from course_lib.pretrained import load_pretrained
+from course_lib.profiles import current_device, current_profile
+from course_lib.recipes.frames import FRAME_CONFIG, frames_of, resynthesise_frames
+from course_lib.recipes.record import Made, Recipe, record_of, smaller
+from course_lib.sampling import LatentGaussians, balanced_labels, draw_observation, fit_latent_gaussians, fit_sigma
+from course_lib.training import History, fit
+from course_lib.vocoder import vocode
+
+N_DRAWS = 64  # of z a clip, for the importance-weighted bound
+
+
+def train_frame_vae(dataset: str, checkpoints: Checkpoints, seed: int = 0) -> Made:
+    """80 -> 32 -> 80, one mel frame at a time."""
+    clips = smaller(load_clips(dataset, current_device()))
+    frames = frames_of(clips.train)  # (N, 80)
+    torch.manual_seed(seed)
+    model = DenseVAE()
+    rng = torch.Generator(clips.device).manual_seed(seed)
+
+    def batch_loss(model: DenseVAE, index: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
+        x = frames[index]
+        return elbo_parts(x, *model(x, rng))
+
+    history = fit(
+        model,
+        batch_loss,
+        BatchIndices(len(frames), 512, rng),
+        n_steps=current_profile().pick(smoke=10, quick=12_000, full=12_000),
+        learning_rate=2e-3,
+        rng=rng,
+        checkpoints=checkpoints,
+    )
+    judged, wave = resynthesise_frames(lambda x: model.decode(model.encode(x)[0]), clips)
+    return Made(model, record_of(dataset, history, seed, FRAME_CONFIG, {"judged": judged}), wave)
+
+
+def train_cvae(dataset: str, checkpoints: Checkpoints, seed: int = 0) -> Made:
+    """Digit and speaker in, words that nobody said out."""
+    cfg, profile = AudioConfig(), current_profile()
+    clips = smaller(load_clips(dataset, current_device()))
+    train_mels, digits, speakers = clip_log_mels(clips.train, cfg), clips.train.digits, clips.train.speakers
+    torch.manual_seed(seed)
+    model = ConditionalVAE(n_digits=len(clips.digit_names), n_speakers=len(clips.speaker_names))
+    rng = torch.Generator(clips.device).manual_seed(seed)
+
+    def batch_loss(model: ConditionalVAE, index: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
+        x = train_mels[index]
+        return elbo_parts(x, *model(x, digits[index], speakers[index], rng))
+
+    history = fit(
+        model,
+        batch_loss,
+        BatchIndices(len(digits), 64, rng),
+        n_steps=profile.pick(smoke=10, quick=4000, full=4000),
+        learning_rate=2e-3,
+        rng=rng,
+        checkpoints=checkpoints,
+    )
+    with torch.no_grad():
+        mu, _ = model.encode(train_mels, digits, speakers)
+        model.sigma.copy_(fit_sigma(train_mels, model.decode(mu, digits, speakers)))
+    latents = latents_of(model, clips, cfg)
+    scores, sample = cvae_scores(model, latents, clips, cfg, profile.pick(smoke=20, quick=300, full=300))
+    return Made(model, record_of(dataset, history, seed, cfg, scores | elbo_scores(model, clips.test, cfg)), sample)
+
+
+def fit_cvae_latents(dataset: str, _: Checkpoints) -> Made:
+    """The Gaussians to draw cvae's codes from, kept because fitting them needs the clips, which a user may not have."""
+    cfg, started_s = AudioConfig(), time.monotonic()
+    clips = load_clips(dataset, current_device())
+    model, cvae_record = load_pretrained("cvae", clips.device)
+    latents = latents_of(model, clips, cfg)
+    history = History(seconds=time.monotonic() - started_s, device=str(clips.device))
+    metrics = {"judged": cvae_record["metrics"]["judged"]}
+    record = record_of(dataset, history, cvae_record["seed"], cfg, metrics)
+    return Made(latents, record | {"fitted_to": cvae_record["digest"]})
+
+
+@torch.no_grad()
+def latents_of(model: ConditionalVAE, clips: Clips, cfg: AudioConfig) -> LatentGaussians:
+    """Where the encoder puts the training clips of each digit and speaker."""
+    train = clips.train
+    mu, log_var = model.encode(clip_log_mels(train, cfg), train.digits, train.speakers)
+    n_digits, n_speakers = len(clips.digit_names), len(clips.speaker_names)
+    return fit_latent_gaussians(mu, log_var, train.digits, train.speakers, n_digits, n_speakers)
+
+
+@torch.no_grad()
+def cvae_scores(
+    model: ConditionalVAE, latents: LatentGaussians, clips: Clips, cfg: AudioConfig, n_clips: int
+) -> tuple[dict[str, float], Tensor]:
+    """Figures of n_clips samples, and one sample of each digit in a row: (T,)."""
+    rng = torch.Generator(clips.device).manual_seed(1)
+    labels = balanced_labels(n_clips, len(clips.digit_names), len(clips.speaker_names))
+    digits, speakers = (label.to(clips.device) for label in labels)
+    means = model.decode(latents.draw(digits, speakers, rng), digits, speakers)  # (B, M, L)
+    pictures = draw_observation(means, model.sigma, rng)
+    waves = vocode(pictures.clamp(-1, 1), cfg)
+    found = score_waves(waves, digits, clips, cfg=cfg)
+    of_means = score_waves(vocode(means.clamp(-1, 1), cfg), digits, clips, cfg=cfg)
+    real = reference_scores(clips, n_clips, cfg=cfg)["real test speech"]
+    scores = {
+        "judged": found["judged_accuracy"],
+        "inception": found["inception_score"],
+        "frechet_ratio": found["frechet_ratio"],
+        "nearest_train": found["nearest_training_db"],
+        "nearest_train_of_test": real["nearest_training_db"],
+        "frechet_ratio_of_means": of_means["frechet_ratio"],
+        "nearest_train_of_means": of_means["nearest_training_db"],
+    }
+    if found["pocketsphinx_accuracy"] is not None:
+        scores |= {"pocketsphinx": found["pocketsphinx_accuracy"]}
+        scores |= {"pocketsphinx_of_test": real["pocketsphinx_accuracy"]}
+    return scores, waves[: len(clips.digit_names)].flatten()
+
+
+@torch.no_grad()
+def elbo_scores(model: ConditionalVAE, test: Clips, cfg: AudioConfig) -> dict[str, float]:
+    """Bounds on log p(x) of unheard clips, in nats a clip, with one sigma for all values."""
+    x, rng = clip_log_mels(test, cfg), torch.Generator(test.device).manual_seed(2)
+    mu, log_var = model.encode(x, test.digits, test.speakers)
+    sigma = model.sigma.square().mean().sqrt()
+    bounds, log_weights = [], []
+    for _ in range(N_DRAWS):
+        z = reparameterise(mu, log_var, rng)
+        recon = model.decode(z, test.digits, test.speakers)
+        bounds.append(elbo(x, recon, mu, log_var, sigma).mean())
+        log_weights.append(log_importance_weights(x, recon, z, mu, log_var, sigma))
+    return {
+        "elbo_nats": torch.stack(bounds).mean().item(),
+        "iwae_nats": iwae_bound(torch.stack(log_weights)).mean().item(),
+    }
+
+
+VAE_RECIPES: dict[str, Recipe] = {
+    "frame_vae": lambda checkpoints: train_frame_vae("fsdd", checkpoints),
+    "cvae": lambda checkpoints: train_cvae("fsdd", checkpoints),
+    "cvae_latents": lambda checkpoints: fit_cvae_latents("fsdd", checkpoints),  # after cvae
+}
