@@ -118,6 +118,29 @@ def fit_latent_gaussian(mu: Tensor, log_var: Tensor | None = None, shrinkage: fl
     return fit_latent_gaussians(mu, log_var, nothing, nothing, 1, 1, shrinkage)
 
 
+def fit_sigma(x: Tensor, recon: Tensor) -> Tensor:
+    """Standard deviation, pixel by pixel, of what a decoder leaves over: the root mean square of x - recon.
+
+    Args:    x, recon: (N, M, L), recon decoded from the clips' posterior means.     Returns: (M, L)."""
+    if x.shape != recon.shape or x.ndim != 3:
+        raise ValueError(f"got x {tuple(x.shape)} and recon {tuple(recon.shape)}; need (N, M, L) for both")
+    return (x - recon).square().mean(dim=0).sqrt()
+
+
+def draw_observation(mean: Tensor, sigma: Tensor, rng: torch.Generator, temperature: float = 0.5) -> Tensor:
+    """Draw pictures from p(x | z) = N(mean, sigma^2), which a decoder's output is only the mean of.
+
+    A mean is smoother than anything that was ever recorded: it is nearer to all clips than they are to each other. The
+    noise puts back how much pixels vary, though not how neighbours do; at temperature 1 that is heard as roughness.
+
+    Args:    mean: (B, M, L); sigma: (M, L), from fit_sigma; temperature: 0 gives the mean.     Returns: (B, M, L).
+
+    Taught in: notebooks/03_vaes.ipynb
+    """
+    noise = torch.randn(mean.shape, generator=rng, device=rng.device).to(mean)
+    return mean + temperature * sigma.to(mean) * noise
+
+
 def interpolate_straight(z_a: Tensor, z_b: Tensor, n_points: int) -> Tensor:
     """From z_a to z_b along a straight line, both ends included: (Z,) twice -> (P, Z).
 

@@ -115,6 +115,8 @@ class ConditionalVAE(nn.Module):
         super().__init__()
         self.config = {"z_dim": z_dim, "n_digits": n_digits, "n_speakers": n_speakers, "n_embed": n_embed}
         self.config |= {"n_mels": n_mels, "n_frames": n_frames, "n_channels": list(n_channels)}
+        # Per pixel, what the decoder leaves over; sampling.fit_sigma measures it after training. 0: nothing measured.
+        self.register_buffer("sigma", torch.zeros(n_mels, n_frames))
         self.digit_embed = nn.Embedding(n_digits, n_embed)
         self.speaker_embed = nn.Embedding(n_speakers, n_embed)
         self.encoder = ConvEncoder(2 * z_dim, n_mels, n_frames, tuple(n_channels), n_condition=2 * n_embed)
