@@ -119,6 +119,24 @@ def show_bars(
     return ax
 
 
+def show_kl_per_dim(kl: Tensor, ax: Axes | None = None, alive_above: float = 0.05) -> Axes:
+    """What each latent dimension costs, most first: a bar of no height is a dimension that carries nothing.
+
+    Args:    kl: (Z,) in nats, the mean over clips (losses.kl_per_dim(...).mean(dim=0)).
+             alive_above: dimensions with more than that are coloured and counted as alive.
+
+    Taught in: notebooks/03_vaes.ipynb
+    """
+    nats = np.sort(numbers(kl, "kl", n_axes=1))[::-1]
+    ax = ax or new_axes(6, 2.4)
+    colours = [COLOURS[0] if value > alive_above else COLOURS[8] for value in nats]
+    ax.bar(range(len(nats)), nats, width=0.8, color=colours)
+    text = f"{int((nats > alive_above).sum())} of {len(nats)} alive\n{nats.sum():.1f} nats in all"
+    ax.text(0.97, 0.93, text, transform=ax.transAxes, ha="right", va="top", fontsize=9)
+    ax.set(xlabel="Latent dimension, most KL first", ylabel="KL (nats)", ylim=(0, None))
+    return ax
+
+
 def _have_room(centres: Mapping[str, np.ndarray], ranges: np.ndarray) -> bool:
     """Whether names written at these places leave each other legible: a letter takes 2 % of the width, a line 4 %."""
     items = list(centres.items())

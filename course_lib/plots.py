@@ -24,6 +24,7 @@ from course_lib.charts import (
     show_confusion,
     show_embedding,
     show_history,
+    show_kl_per_dim,
 )
 from course_lib.features import AudioConfig, from_unit, hz_to_mel
 
@@ -34,6 +35,7 @@ __all__ = [
     "show_filterbank",
     "show_grid",
     "show_history",
+    "show_kl_per_dim",
     "show_magnitude_spectrum",
     "show_mel",
     "show_spectrogram",

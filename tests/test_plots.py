@@ -21,6 +21,7 @@ from course_lib.plots import (
     show_filterbank,
     show_grid,
     show_history,
+    show_kl_per_dim,
     show_magnitude_spectrum,
     show_mel,
     show_spectrogram,
@@ -180,6 +181,15 @@ def test_bars_show_values_anchors_and_what_was_not_measured():
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["real: 100", "noise: 9"]
     assert [line.get_xdata()[0] for line in ax.lines] == [100, 9]
     assert ax.patches[0].get_width() == 94 and ax.get_ylim()[0] > ax.get_ylim()[1]  # the first stands on top
+
+
+def test_kl_bars_stand_sorted_and_count_the_living():
+    ax = show_kl_per_dim(torch.tensor([0.01, 2.0, 0.05, 0.5]))
+    assert [bar.get_height() for bar in ax.patches] == pytest.approx([2.0, 0.5, 0.05, 0.01])
+    assert ax.texts[0].get_text() == "2 of 4 alive\n2.6 nats in all"  # 0.05 itself is not more than 0.05
+    colours = [bar.get_facecolor() for bar in ax.patches]
+    assert colours[0] == colours[1] != colours[2] == colours[3]
+    assert show_kl_per_dim(torch.tensor([0.01, 2.0]), alive_above=0.0).texts[0].get_text().startswith("2 of 2")
 
 
 def test_staircase_is_what_comes_out():
