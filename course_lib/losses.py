@@ -42,11 +42,14 @@ def gaussian_nll(x: Tensor, recon: Tensor, sigma: Tensor | float) -> Tensor:
         x, recon: (B, ...).
         sigma: standard deviation of each value, > 0; a number or a scalar tensor.
     Returns: (B,) nats a clip, summed over all axes but the first.
+    Raises:  ValueError for different shapes, or a number sigma <= 0.
 
     Taught in: notebooks/03_vaes.ipynb
     """
     if x.shape != recon.shape or x.ndim < 2:
         raise ValueError(f"got x {tuple(x.shape)} and recon {tuple(recon.shape)}; need the same shape, (B, ...)")
+    if not isinstance(sigma, Tensor) and not sigma > 0:
+        raise ValueError(f"sigma: got {sigma}, need > 0: a standard deviation, e.g. optimal_sigma(x, recon)")
     sigma = torch.as_tensor(sigma, dtype=torch.promote_types(x.dtype, torch.float32), device=x.device)
     squares = (x - recon).to(sigma.dtype).square().flatten(1)  # (B, N)
     n_values = squares.shape[1]
@@ -79,6 +82,8 @@ def gaussian_kl(mu_a: Tensor, log_var_a: Tensor, mu_b: Tensor, log_var_b: Tensor
     """KL(a || b) of two Gaussians with independent dimensions. (B, Z) each -> (B,) nats; not symmetric."""
     _check_same(mu_a, log_var_a)
     _check_same(mu_b, log_var_b)
+    if mu_a.shape != mu_b.shape:
+        raise ValueError(f"got Gaussians of shapes {tuple(mu_a.shape)} and {tuple(mu_b.shape)}; need the same")
     log_ratio = log_var_a - log_var_b
     return 0.5 * (torch.expm1(log_ratio) - log_ratio + (mu_a - mu_b).square() * torch.exp(-log_var_b)).sum(dim=1)
 
@@ -127,6 +132,9 @@ def log_importance_weights(
     Args:
         recon: (B, ...), decoded from z (B, Z).
         mu, log_var: (B, Z) of q(z | x)."""
+    _check_same(mu, log_var)
+    if z.shape != mu.shape:
+        raise ValueError(f"got z {tuple(z.shape)} and mu {tuple(mu.shape)}; need (B, Z) for both: one draw a clip")
     log_prior = -gaussian_nll(z, torch.zeros_like(z), 1.0)  # (B,)
     log_posterior = -0.5 * ((z - mu).square() * torch.exp(-log_var) + log_var + LOG_2PI).sum(dim=1)
     return -gaussian_nll(x, recon, sigma) + log_prior - log_posterior
