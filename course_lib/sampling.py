@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from course_lib.models.vae import check_labels
+
 LEAST_VARIANCE = 1e-6  # of a latent dimension that never moves: keeps its covariance invertible
 
 
@@ -19,6 +21,8 @@ def balanced_labels(n_clips: int, n_digits: int = 10, n_speakers: int = 6) -> tu
     Every n_digits * n_speakers clips hold each pair once.
 
     Returns: digits (B,) in 0 ... n_digits - 1, speakers (B,) in 0 ... n_speakers - 1; int64."""
+    if min(n_clips, n_digits, n_speakers) < 1:
+        raise ValueError(f"got {n_clips} clips, {n_digits} digits, {n_speakers} speakers; need at least 1 each")
     index = torch.arange(n_clips)
     return index % n_digits, index // n_digits % n_speakers
 
@@ -42,12 +46,11 @@ class LatentGaussians(nn.Module):
         """One code for each pair of labels.
 
         Args:    digits, speakers: (B,) int64; temperature: 0 gives the means, 1 the fitted spread.
-        Returns: (B, Z)."""
-        if digits.shape != speakers.shape or digits.ndim != 1:
-            raise ValueError(
-                f"got digits {tuple(digits.shape)}, speakers {tuple(speakers.shape)}; need (B,) for both; "
-                "see sampling.balanced_labels"
-            )
+        Returns: (B, Z).
+        Raises:  ValueError for unknown labels, or a temperature under 0."""
+        check_labels(digits, speakers, self.config["n_digits"], self.config["n_speakers"])
+        if not temperature >= 0:
+            raise ValueError(f"temperature: got {temperature}, need 0 (the means) or more; 1 is the fitted spread")
         noise = draw_prior(len(digits), self.config["z_dim"], rng).to(self.mean)
         spread = torch.einsum("bij,bj->bi", self.scale_tril[digits, speakers], noise)  # (B, Z)
         return self.mean[digits, speakers] + temperature * spread
@@ -58,6 +61,7 @@ class LatentGaussians(nn.Module):
         return self.draw(digits.to(self.mean.device), speakers.to(self.mean.device), rng, temperature)
 
 
+@torch.no_grad()
 def fit_latent_gaussians(
     mu: Tensor,
     log_var: Tensor | None,
@@ -80,29 +84,45 @@ def fit_latent_gaussians(
         n_least: groups with fewer clips take the covariance pooled over all groups (Z + 1 unless given: with fewer,
             some directions have no spread at all); one without clips takes the mean of its digit.
     Returns: the Gaussians, on mu's device.
+    Raises:  ValueError for shapes that do not fit, unknown labels, or a shrinkage outside [0, 1].
+
+    Taught in: notebooks/03_vaes.ipynb
     """
-    n_least = mu.shape[1] + 1 if n_least is None else n_least
-    found = LatentGaussians(n_digits, n_speakers, mu.shape[1])
-    codes, group = mu.double(), digits * n_speakers + speakers
+    _check_fit(mu, log_var, digits, shrinkage)
+    check_labels(digits, speakers, n_digits, n_speakers)
+    codes, group, n_groups = mu.double(), digits * n_speakers + speakers, n_digits * n_speakers
     variance = torch.zeros_like(codes) if log_var is None else log_var.double().exp()
-    n_groups = n_digits * n_speakers
     means = torch.stack([_mean_of_group(codes, digits, group, g, n_speakers) for g in range(n_groups)])  # (D * S, Z)
-    centred = codes - means[group]
-    n_free = max(len(codes) - len(group.unique()), 1)
+    n_least = mu.shape[1] + 1 if n_least is None else n_least
+    covariance = _covariances(codes - means[group], variance, group, n_groups, n_least)  # (D * S, Z, Z)
+    diagonal = covariance.diagonal(dim1=1, dim2=2).diag_embed()
+    covariance = (1 - shrinkage) * covariance + shrinkage * diagonal + LEAST_VARIANCE * torch.eye(mu.shape[1]).to(codes)
+    found = LatentGaussians(n_digits, n_speakers, mu.shape[1]).to(mu.device)
+    found.mean.copy_(means.view_as(found.mean))
+    found.scale_tril.copy_(torch.linalg.cholesky(covariance).view_as(found.scale_tril))
+    return found
+
+
+def _check_fit(mu: Tensor, log_var: Tensor | None, digits: Tensor, shrinkage: float) -> None:
+    if mu.ndim != 2 or len(mu) < 2 or len(digits) != len(mu) or (log_var is not None and log_var.shape != mu.shape):
+        raise ValueError(
+            f"got mu {tuple(mu.shape)}, log_var {None if log_var is None else tuple(log_var.shape)}, {len(digits)} "
+            "labels; need (N, Z) for mu and log_var, N labels, and at least 2 clips: what encode says of a training set"
+        )
+    if not 0 <= shrinkage <= 1:
+        raise ValueError(f"shrinkage: got {shrinkage}, need 0 (the covariance as it is) to 1 (only its diagonal)")
+
+
+def _covariances(centred: Tensor, variance: Tensor, group: Tensor, n_groups: int, n_least: int) -> Tensor:
+    """Of the codes of each group: (G, Z, Z), the pooled one where there are too few."""
+    n_free = max(len(centred) - len(group.unique()), 1)  # a mean was taken from the codes of each group
     pooled = centred.T @ centred / n_free + variance.mean(dim=0).diag()
-    covariances = []
+    covariance = pooled.repeat(n_groups, 1, 1)
     for g in range(n_groups):
         inside = centred[group == g]
         if len(inside) >= max(n_least, 2):
-            covariances.append(inside.T @ inside / (len(inside) - 1) + variance[group == g].mean(dim=0).diag())
-        else:
-            covariances.append(pooled)
-    covariance = torch.stack(covariances)
-    diagonal = covariance.diagonal(dim1=1, dim2=2).clamp_min(LEAST_VARIANCE).diag_embed()
-    scale_tril = torch.linalg.cholesky((1 - shrinkage) * covariance + shrinkage * diagonal)
-    found.mean.copy_(means.view_as(found.mean))
-    found.scale_tril.copy_(scale_tril.view_as(found.scale_tril))
-    return found.to(mu.device)
+            covariance[g] = inside.T @ inside / (len(inside) - 1) + variance[group == g].mean(dim=0).diag()
+    return covariance
 
 
 def _mean_of_group(codes: Tensor, digits: Tensor, group: Tensor, g: int, n_speakers: int) -> Tensor:

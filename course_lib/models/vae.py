@@ -89,6 +89,23 @@ class ConvVAE(nn.Module):
         return self.decode(reparameterise(mu, log_var, rng)), mu, log_var
 
 
+def check_labels(digits: Tensor, speakers: Tensor, n_digits: int, n_speakers: int) -> None:
+    """Refuse labels that a model was not built for: (B,) int64 each, from 0.
+
+    Raises: ValueError for another shape; on a CPU also for an unknown label (reading one off a GPU makes it wait)."""
+    if digits.ndim != 1 or digits.shape != speakers.shape:
+        raise ValueError(
+            f"got digits {tuple(digits.shape)}, speakers {tuple(speakers.shape)}; need (B,) int64 for both; "
+            "for samples, see sampling.balanced_labels"
+        )
+    for name, labels, n in (("digits", digits, n_digits), ("speakers", speakers, n_speakers)):
+        if labels.device.type == "cpu" and len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < n:
+            raise ValueError(
+                f"{name}: got labels from {int(labels.min())} to {int(labels.max())}, need 0 to {n - 1}; "
+                f"a model for other clips is built with n_{name}=..."
+            )
+
+
 class ConditionalVAE(nn.Module):
     """A VAE that is told digit and speaker, so that z is left with how they were said (Sohn et al. 2015).
 
@@ -123,21 +140,8 @@ class ConditionalVAE(nn.Module):
         self.decoder = ConvDecoder(z_dim + 2 * n_embed, n_mels, n_frames, tuple(n_channels)[::-1])
 
     def condition(self, digits: Tensor, speakers: Tensor) -> Tensor:
-        """(B,) int64 each -> (B, 2 * n_embed).
-
-        Raises: ValueError for another shape, or a label that the model was not built for."""
-        if digits.ndim != 1 or digits.shape != speakers.shape:
-            raise ValueError(
-                f"got digits {tuple(digits.shape)}, speakers {tuple(speakers.shape)}; need (B,) int64 for both"
-            )
-        for name, labels in (("digits", digits), ("speakers", speakers)):
-            n = self.config[f"n_{name}"]
-            # On a CPU only: reading a value off a GPU makes it wait.
-            if labels.device.type == "cpu" and len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < n:
-                raise ValueError(
-                    f"{name}: got labels from {int(labels.min())} to {int(labels.max())}, need 0 to {n - 1}; "
-                    f"a model for other clips is built with n_{name}=..."
-                )
+        """(B,) int64 each -> (B, 2 * n_embed)."""
+        check_labels(digits, speakers, self.config["n_digits"], self.config["n_speakers"])
         return torch.cat([self.digit_embed(digits), self.speaker_embed(speakers)], dim=1)
 
     def encode(self, unit_mel: Tensor, digits: Tensor, speakers: Tensor) -> tuple[Tensor, Tensor]:
