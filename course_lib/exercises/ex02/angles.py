@@ -6,15 +6,7 @@ import torch
 from torch import Tensor
 
 from course_lib.exercises.framework import Exercise, WrongAnswer
-
-
-def principal_angles_deg(basis_a: Tensor, basis_b: Tensor) -> Tensor:
-    """Angles between the spaces that the columns span (Bjorck and Golub 1973).
-
-    Args:    basis_a, basis_b: (D, Z) with independent columns, of any length and at any angle to each other.
-    Returns: (Z,) degrees in [0, 90], ascending.
-    """
-    return _cosines(basis_a, basis_b).clamp(max=1.0).acos().rad2deg()
+from course_lib.models.subspaces import principal_angles_deg
 
 
 def _cosines(basis_a: Tensor, basis_b: Tensor) -> Tensor:
@@ -26,8 +18,8 @@ def _draw_bases(rng: torch.Generator, trial: int) -> dict:
     n_features, z_dim = ((9, 3), (12, 4), (7, 2), (16, 5))[trial % 4]
     n_shared = 1 if trial % 2 else 0
     for _ in range(200):  # a shared direction whose cosine rounds to more than 1, so that an answer has to clamp
-        basis_a = torch.randn(n_features, z_dim, generator=rng) + 0.5
-        basis_b = torch.randn(n_features, z_dim, generator=rng) - 0.5
+        basis_a = 0.3 * (torch.randn(n_features, z_dim, generator=rng) + 0.5)
+        basis_b = 0.3 * (torch.randn(n_features, z_dim, generator=rng) - 0.5)
         if not n_shared:
             break
         basis_b[:, 0] = basis_a @ torch.randn(z_dim, generator=rng)

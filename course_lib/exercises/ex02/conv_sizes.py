@@ -48,7 +48,8 @@ CONV_SIZES = Exercise(
     reference=conv_sizes,
     difficulty=1,
     minutes=5,
-    hint="start the list with n_in, then n_layers times: floor((n + 2 padding - kernel) / stride) + 1 (// is floor).",
+    hint="count the places of the window on the padded axis: how many whole strides fit into what the kernel "
+    "leaves over, and the first place besides; the next layer starts from that size.",
     wrong_answers=(
         WrongAnswer(
             "rounded up",

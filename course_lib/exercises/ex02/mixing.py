@@ -5,16 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from course_lib.enhancement import mix_at_snr
 from course_lib.exercises.framework import Exercise, WrongAnswer
-
-
-def mix_at_snr(speech: Tensor, noise: Tensor, snr_db: float) -> Tensor:
-    """Speech plus the noise, scaled clip by clip so that each has the same signal-to-noise ratio.
-
-    Args:    speech, noise: (B, T); snr_db: ratio of their mean powers, in dB.
-    Returns: (B, T).
-    """
-    return speech + noise * _gain(_power(speech), _power(noise), snr_db)
 
 
 def _power(wave: Tensor) -> Tensor:

@@ -4,16 +4,17 @@ import torch
 from torch import Tensor
 
 from course_lib.exercises.framework import Exercise, WrongAnswer
+from course_lib.models.subspaces import pca
 
 
 def pca_reconstruct(x: Tensor, z_dim: int) -> Tensor:
     """Each row projected on to the z_dim directions of largest variance, and back.
 
-    Args:    x: (N, D); z_dim: 1 to min(N, D).
+    Args:    x: (N, D); z_dim: 1 to min(N - 1, D).
     Returns: (N, D).
     """
-    mean = x.mean(dim=0)
-    return mean + _project(x - mean, _directions(x - mean)[:, :z_dim])
+    mean, basis = pca(x, z_dim)
+    return mean + _project(x - mean, basis)
 
 
 def _directions(x: Tensor) -> Tensor:
@@ -126,7 +127,7 @@ PCA_RECONSTRUCT = Exercise(
         ),
         WrongAnswer(
             "one too few",
-            lambda x, z_dim: pca_reconstruct(x, z_dim - 1),
+            lambda x, z_dim: _centred_on(x.mean(dim=0), x, z_dim - 1),
             "you kept one direction too few: [:z_dim] holds z_dim of them, the first is number 0.",
         ),
         WrongAnswer(

@@ -3,27 +3,14 @@
 import torch
 from torch import Tensor
 
+from course_lib.enhancement import subtract_noise
 from course_lib.exercises.framework import Exercise, WrongAnswer
-
-
-def subtract_noise(noisy_power: Tensor, noise_power: Tensor, over_subtraction: float, floor_gain: float) -> Tensor:
-    """max(P - a N, g^2 P): spectral subtraction (Boll 1979), more than all of it (Berouti et al. 1979), above a floor.
-
-    Args:
-        noisy_power: (B, K, L) >= 0, power of each bin in each frame.
-        noise_power: (B, K) > 0, mean power of the noise in each bin.
-        over_subtraction: a; 1 takes away the mean, more also most of the noise's peaks.
-        floor_gain: g, an amplitude gain in [0, 1]: what is kept where nothing but noise is left.
-
-    Returns: (B, K, L) power.
-    """
-    return torch.maximum(noisy_power - over_subtraction * noise_power[..., None], floor_gain**2 * noisy_power)
 
 
 def _draw_powers(rng: torch.Generator, trial: int) -> dict:
     n_clips, n_bins, n_frames = ((2, 5, 9), (3, 8, 4), (4, 3, 7), (1, 6, 10))[trial % 4]
     noise_power = 0.3 + torch.rand(n_clips, n_bins, generator=rng)
-    noisy_power = 5 * noise_power[..., None] * torch.rand(n_clips, n_bins, n_frames, generator=rng)
+    noisy_power = 9 * noise_power[..., None] * torch.rand(n_clips, n_bins, n_frames, generator=rng)
     noisy_power[:, :, -1] = 0.0  # digital silence at the end
     over_subtraction = 1.2 + 1.5 * float(torch.rand(1, generator=rng))
     floor_gain = 0.15 + 0.3 * float(torch.rand(1, generator=rng))
@@ -84,8 +71,8 @@ SUBTRACT_NOISE = Exercise(
     reference=subtract_noise,
     difficulty=2,
     minutes=10,
-    hint="take over_subtraction * noise_power[:, :, None] away, then the larger of that and floor_gain ** 2 times the "
-    "noisy power (torch.maximum).",
+    hint="give the noise a last axis, subtract, then keep the larger of that and the floor; a gain of amplitudes "
+    "becomes its square for powers.",
     wrong_answers=(
         WrongAnswer(
             "no floor",
@@ -177,8 +164,8 @@ SUBTRACT_NOISE = Exercise(
         ),
         WrongAnswer(
             "noise added",
-            lambda noisy_power, noise_power, over_subtraction, floor_gain: subtract_noise(
-                noisy_power, noise_power, -over_subtraction, floor_gain
+            lambda noisy_power, noise_power, over_subtraction, floor_gain: (
+                noisy_power + over_subtraction * noise_power[..., None]
             ),
             "you add the noise once more: minus.",
         ),

@@ -7,15 +7,7 @@ from torch import Tensor
 
 from course_lib.exercises.ex03.gradients import call_and_differentiate
 from course_lib.exercises.framework import Exercise, WrongAnswer
-
-
-def elbo(x: Tensor, recon: Tensor, mu: Tensor, log_var: Tensor, sigma: float) -> Tensor:
-    """log N(x; recon, sigma^2) summed over the picture, minus KL(N(mu, exp(log_var)) || N(0, 1)). In nats a clip.
-
-    Args:    x, recon: (B, M, L); mu, log_var: (B, Z); sigma: standard deviation of a pixel around recon.
-    Returns: (B,).
-    """
-    return _log_likelihood(x, recon, sigma).sum(dim=(1, 2)) - _kl(mu, log_var).sum(dim=1)
+from course_lib.losses import elbo
 
 
 def _log_likelihood(x: Tensor, recon: Tensor, sigma: float) -> Tensor:
@@ -104,6 +96,11 @@ ELBO = Exercise(
             "in your KL stands exp(log_var / 2), the standard deviation: it is the variance.",
         ),
         WrongAnswer(
+            "KL the other way round",
+            _with_kl(lambda mu, log_var: 0.5 * ((mu.square() + 1) / log_var.exp() - 1 + log_var).sum(dim=1)),
+            "your KL runs from the prior to the posterior: KL(q || p), q the posterior.",
+        ),
+        WrongAnswer(
             "negative",
             lambda **inputs: -elbo(**inputs),
             "that is the negative ELBO, the loss: the bound itself is asked for.",
@@ -171,6 +168,11 @@ ELBO = Exercise(
             "sigma for the variance",
             lambda sigma, **inputs: elbo(sigma=sigma**0.5, **inputs),
             "you took sigma for the variance, in both places: it is the standard deviation.",
+        ),
+        WrongAnswer(
+            "variance for sigma",
+            lambda sigma, **inputs: elbo(sigma=sigma**2, **inputs),
+            "you took sigma ** 2 for sigma, in both places: torch.distributions.Normal takes the standard deviation.",
         ),
         WrongAnswer(
             "half forgotten",

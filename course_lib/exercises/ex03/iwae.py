@@ -6,11 +6,7 @@ import torch
 from torch import Tensor
 
 from course_lib.exercises.framework import Exercise, WrongAnswer
-
-
-def iwae_bound(log_weights: Tensor) -> Tensor:
-    """Logarithm of the mean importance weight (Burda et al. 2016), which overflows nowhere. (K, B) nats -> (B,)."""
-    return torch.logsumexp(log_weights, dim=0) - math.log(len(log_weights))
+from course_lib.losses import iwae_bound
 
 
 def _draw_weights(rng: torch.Generator, trial: int) -> dict:
@@ -41,8 +37,8 @@ IWAE_BOUND = Exercise(
     rtol=1e-6,
     difficulty=2,
     minutes=10,
-    hint="the log of the mean of exp(log_weights) over dim=0: torch.logsumexp does log, sum and exp without overflow; "
-    "a mean is a sum divided by K.",
+    hint="the log of the mean of exp(log_weights) over dim=0, without ever taking exp of a large number: take each "
+    "clip's largest out first and put it back after the log, or see what torch.logsumexp does, and lacks of a mean.",
     wrong_answers=(
         WrongAnswer(
             "naive",

@@ -5,11 +5,7 @@ from torch import Tensor
 
 from course_lib.exercises.ex03.gradients import call_and_differentiate
 from course_lib.exercises.framework import Exercise, WrongAnswer
-
-
-def kl_to_prior(mu: Tensor, log_var: Tensor) -> Tensor:
-    """KL(N(mu, exp(log_var)) || N(0, 1)) in nats a clip, summed over the latent dimensions. (B, Z) twice -> (B,)."""
-    return _per_dim(mu, log_var).sum(dim=1)
+from course_lib.losses import kl_to_prior
 
 
 def _per_dim(mu: Tensor, log_var: Tensor) -> Tensor:
@@ -40,7 +36,8 @@ KL_TO_PRIOR = Exercise(
     rtol=1e-4,
     difficulty=2,
     minutes=10,
-    hint="a latent dimension: half of (mu squared plus variance minus 1 minus log variance); then the sum over dim=1.",
+    hint="a latent dimension has four terms: mu squared, the variance, its logarithm and a 1. Their signs make it 0 at "
+    "mu = 0 and log_var = 0, and never negative; then half of it, and the sum over dim=1.",
     wrong_answers=(
         WrongAnswer(
             "mean over the latent",

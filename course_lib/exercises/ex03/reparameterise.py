@@ -42,7 +42,7 @@ REPARAMETERISE = Exercise(
     probe=call_and_differentiate,
     difficulty=1,
     minutes=5,
-    hint="stretch and shift the noise: the standard deviation, exp(log_var / 2), times the noise given, plus mu.",
+    hint="stretch the noise given by the standard deviation, then shift it; log_var is the log of the variance.",
     wrong_answers=(
         WrongAnswer(
             "variance for standard deviation",

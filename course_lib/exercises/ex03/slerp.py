@@ -32,18 +32,21 @@ def _arc(z_a: Tensor, z_b: Tensor, weights: Tensor, angle: Tensor) -> Tensor:
 
 
 def _draw_ends(rng: torch.Generator, trial: int) -> dict:
-    """Ends of unlike lengths; at last two pairs of parallel ones, whose cosine rounds to above 1 and to 1 exactly."""
+    """Ends of unlike lengths: at an obtuse angle, an acute one, and two parallel pairs, cosine above 1 and just 1."""
     z_dim, n_points = ((6, 5), (9, 4), (12, 7), (8, 3))[trial % 4]
     weights = torch.rand(n_points, generator=rng)
     weights[0], weights[-1] = 1.0, 0.0
+    fits = (
+        lambda cosine, product: -0.9 < cosine < -0.1 and product < -1.2,
+        lambda cosine, product: 0.1 < cosine < 0.9 and product > 1.2,
+        lambda cosine, product: cosine > 1,
+        lambda cosine, product: cosine == 1,
+    )[trial % 4]
     for _ in range(1000):
-        z_a = 2.5 * torch.randn(z_dim, generator=rng)
-        z_b = 0.7 * torch.randn(z_dim, generator=rng) + 0.1 * z_a
-        if trial % 4 < 2:
-            break
-        z_b = 1.7 * z_a
-        cosine = _cosine(z_a, z_b)
-        if (cosine > 1) if trial % 4 == 2 else (cosine == 1):
+        z_a, z_b = 2.5 * torch.randn(z_dim, generator=rng), 0.8 * torch.randn(z_dim, generator=rng)
+        if trial % 4 >= 2:
+            z_b = 1.7 * z_a
+        if fits(_cosine(z_a, z_b), z_a @ z_b):
             break
     return {"z_a": z_a, "z_b": z_b, "weights": weights}
 
@@ -59,13 +62,28 @@ def _by_angle(angle):
     return answer
 
 
+def _own_angle(cosine):
+    """An answer that goes straight where the angle of its own, acos(cosine(z_a, z_b)), is nearly 0."""
+
+    def answer(z_a: Tensor, z_b: Tensor, weights: Tensor) -> Tensor:
+        angle = cosine(z_a, z_b).acos()
+        return _straight(z_a, z_b, weights) if angle < 1e-4 else _arc(z_a, z_b, weights, angle)
+
+    return answer
+
+
 def _unit_ends(z_a: Tensor, z_b: Tensor, weights: Tensor) -> Tensor:
     return interpolate_spherical(z_a / z_a.norm(), z_b / z_b.norm(), weights)
 
 
-def _not_clamped(z_a: Tensor, z_b: Tensor, weights: Tensor) -> Tensor:
-    angle = _cosine(z_a, z_b).acos()
-    return _straight(z_a, z_b, weights) if angle < 1e-4 else _arc(z_a, z_b, weights, angle)
+def _lengths_apart(z_a: Tensor, z_b: Tensor, weights: Tensor) -> Tensor:
+    return _unit_ends(z_a, z_b, weights) * ((1 - weights) * z_a.norm() + weights * z_b.norm())[:, None]
+
+
+def _stays_where_parallel(z_a: Tensor, z_b: Tensor, weights: Tensor) -> Tensor:
+    if _cosine(z_a, z_b) > 1 - 1e-6:
+        return z_a.repeat(len(weights), 1)
+    return interpolate_spherical(z_a, z_b, weights)
 
 
 def _angle(z_a: Tensor, z_b: Tensor) -> Tensor:
@@ -92,8 +110,8 @@ INTERPOLATE_SPHERICAL = Exercise(
     rtol=1e-3,
     difficulty=3,
     minutes=15,
-    hint="the angle from the normalised ends, its cosine clamped; sin((1 - w) angle) / sin(angle) times z_a plus "
-    "sin(w angle) / sin(angle) times z_b; straight where the angle is nearly 0.",
+    hint="the angle comes from the *directions* of the ends, the shares from sines of parts of that angle, and where "
+    "the angle is nearly 0 the formula is 0 / 0: its limit is the straight line.",
     wrong_answers=(
         WrongAnswer(
             "straight line",
@@ -107,8 +125,35 @@ INTERPOLATE_SPHERICAL = Exercise(
         ),
         WrongAnswer(
             "angle of the ends as they come",
-            _by_angle(lambda z_a, z_b: (z_a @ z_b).clamp(-1, 1).acos()),
-            "your cosine is not one: divide z_a @ z_b by both lengths before acos.",
+            _own_angle(lambda z_a, z_b: (z_a @ z_b).clamp(-1, 1)),
+            "your cosine is not one, and the clamp hides it: divide z_a @ z_b by both lengths before acos.",
+        ),
+        WrongAnswer(
+            "acos of a product",
+            _own_angle(lambda z_a, z_b: z_a @ z_b),
+            "all of your points are NaN: z_a @ z_b is no cosine before it is divided by both lengths.",
+        ),
+        WrongAnswer(
+            "divided by one length",
+            _own_angle(lambda z_a, z_b: (z_a @ z_b / z_a.square().sum()).clamp(-1, 1)),
+            "you divide z_a @ z_b by the length of z_a twice: once by each of the two lengths.",
+        ),
+        WrongAnswer(
+            "lengths apart",
+            _lengths_apart,
+            "you turn the direction and change the length each by itself: here the two shares weigh z_a and z_b as "
+            "they are.",
+        ),
+        WrongAnswer(
+            "epsilon in the denominator",
+            lambda z_a, z_b, weights: interpolate_spherical(z_a, z_b, weights) * (_cosine(z_a, z_b) < 1 - 1e-6),
+            "parallel ends came out as 0: an epsilon under the fraction makes 0 of 0 / 0, and the limit is a straight "
+            "line.",
+        ),
+        WrongAnswer(
+            "stays where parallel",
+            _stays_where_parallel,
+            "parallel ends need not be the same: one may be longer, so go straight from z_a to z_b.",
         ),
         WrongAnswer(
             "length lost",
@@ -117,7 +162,7 @@ INTERPOLATE_SPHERICAL = Exercise(
         ),
         WrongAnswer(
             "not clamped",
-            _not_clamped,
+            _own_angle(_cosine),
             "parallel ends came out as NaN: their cosine was rounded to 1.0000001, which has no acos. Clamp it.",
         ),
         WrongAnswer(

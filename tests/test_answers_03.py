@@ -1,0 +1,229 @@
+"""Notebook 03: right answers in other words pass, and the inputs hold what an answer has to guard against.
+
+A check that wants one wording marks style, not understanding.
+"""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import logsumexp
+from torch.distributions import Independent, Normal, kl_divergence
+from torch.nn import functional as F
+
+from course_lib.exercises import PASSED, draw_trials, get_exercise, mark
+
+RIGHT: list = []
+
+
+def right(exercise_id):
+    def keep(answer):
+        RIGHT.append(pytest.param(exercise_id, answer, id=f"{exercise_id}-{answer.__name__}"))
+        return answer
+
+    return keep
+
+
+# --- 03.1 reparameterise(mu, log_var, noise)
+
+
+@right("03.1")
+def root_of_the_variance(mu, log_var, noise):
+    return torch.exp(log_var).sqrt() * noise + mu
+
+
+@right("03.1")
+def by_addcmul(mu, log_var, noise):
+    return torch.addcmul(mu, torch.exp(log_var / 2), noise.detach())
+
+
+@right("03.1")
+def power_of_e(mu, log_var, noise):
+    return Normal(mu, math.e ** (log_var / 2)).loc + math.e ** (log_var / 2) * noise
+
+
+# --- 03.2 kl_to_prior(mu, log_var)
+
+
+@right("03.2")
+def kl_of_distributions(mu, log_var):
+    prior = Normal(torch.zeros_like(mu), torch.ones_like(mu))
+    return kl_divergence(Normal(mu, (log_var / 2).exp()), prior).sum(-1)
+
+
+@right("03.2")
+def as_in_the_paper(mu, log_var):
+    return -0.5 * torch.sum(1 + log_var - mu**2 - log_var.exp(), dim=-1)
+
+
+@right("03.2")
+def kl_clip_by_clip(mu, log_var):
+    sigma = (0.5 * log_var).exp()
+    return torch.stack([(m @ m / 2 + (s**2 / 2 - s.log() - 0.5).sum()) for m, s in zip(mu, sigma, strict=True)])
+
+
+# --- 03.3 elbo(x, recon, mu, log_var, sigma)
+
+
+@right("03.3")
+def elbo_of_distributions(x, recon, mu, log_var, sigma):
+    likelihood = Independent(Normal(recon, sigma), 2).log_prob(x)
+    posterior = Independent(Normal(mu, log_var.exp().sqrt()), 1)
+    return likelihood - kl_divergence(posterior, Independent(Normal(torch.zeros_like(mu), 1.0), 1))
+
+
+@right("03.3")
+def constants_counted(x, recon, mu, log_var, sigma):
+    n_pixels = x[0].numel()
+    squares = F.mse_loss(recon, x, reduction="none").flatten(1).sum(1)
+    constant = 0.5 * n_pixels * math.log(2 * math.pi * sigma**2)
+    return -squares / (2 * sigma**2) - constant + 0.5 * (1 + log_var - mu**2 - log_var.exp()).sum(1)
+
+
+@right("03.3")
+def torchs_gaussian_loss(x, recon, mu, log_var, sigma):
+    nll = F.gaussian_nll_loss(recon, x, torch.full_like(recon, sigma**2), full=True, reduction="none")
+    return -nll.sum((1, 2)) - 0.5 * (mu**2 + log_var.exp() - log_var).sum(1) + mu.shape[1] / 2
+
+
+@right("03.3")
+def elbo_clip_by_clip(x, recon, mu, log_var, sigma):
+    bounds = []
+    for b in range(len(x)):
+        log_p = Normal(recon[b], sigma).log_prob(x[b]).sum()
+        bounds.append(log_p - (mu[b] ** 2 + log_var[b].exp() - 1 - log_var[b]).sum() / 2)
+    return torch.stack(bounds)
+
+
+# --- 03.4 iwae_bound(log_weights)
+
+
+@right("03.4")
+def scipys_logsumexp(log_weights):
+    bound = logsumexp(log_weights.numpy(), axis=0) - np.log(len(log_weights))
+    return torch.as_tensor(bound, dtype=log_weights.dtype)
+
+
+@right("03.4")
+def one_by_one(log_weights):
+    total = log_weights[0]
+    for row in log_weights[1:]:
+        total = torch.logaddexp(total, row)
+    return total - torch.log(torch.tensor(float(log_weights.shape[0])))
+
+
+@right("03.4")
+def log_of_a_mean_of_ratios(log_weights):
+    largest, _ = log_weights.max(dim=0, keepdim=True)
+    return (torch.exp(log_weights - largest).sum(0) / log_weights.size(0)).log() + largest.squeeze(0)
+
+
+# --- 03.5 free_bits_kl(kl, free_nats)
+
+
+@right("03.5")
+def by_maximum(kl, free_nats):
+    return torch.maximum(kl.mean(0), torch.tensor(free_nats)).sum()
+
+
+@right("03.5")
+def what_is_above_and_the_floor(kl, free_nats):
+    return F.relu(kl.mean(0) - free_nats).sum() + free_nats * kl.shape[1]
+
+
+@right("03.5")
+def dimension_by_dimension(kl, free_nats):
+    total = torch.zeros(())
+    for column in kl.T:
+        mean = column.sum() / len(column)
+        total = total + (mean if mean > free_nats else free_nats)
+    return total
+
+
+@right("03.5")
+def chosen_by_where(kl, free_nats):
+    mean = torch.einsum("bz->z", kl) / len(kl)
+    return torch.where(mean > free_nats, mean, torch.full_like(mean, free_nats)).sum()
+
+
+# --- 03.6 interpolate_spherical(z_a, z_b, weights)
+
+
+@right("03.6")
+def angle_by_half_lengths(z_a, z_b, weights):
+    u_a, u_b = F.normalize(z_a, dim=0), F.normalize(z_b, dim=0)
+    angle = 2 * torch.atan2((u_a - u_b).norm(), (u_a + u_b).norm())
+    if torch.sin(angle) < 1e-5:
+        return torch.lerp(z_a, z_b, weights[:, None])
+    shares = torch.stack([((1 - weights) * angle).sin(), (weights * angle).sin()], dim=1) / angle.sin()
+    return shares @ torch.stack([z_a, z_b])
+
+
+@right("03.6")
+def point_by_point(z_a, z_b, weights):
+    cosine = F.cosine_similarity(z_a, z_b, dim=0).clamp(-1, 1).item()
+    angle, points = math.acos(cosine), []
+    for w in weights.tolist():
+        if angle < 1e-3:
+            points.append(z_a + w * (z_b - z_a))
+        else:
+            points.append((math.sin((1 - w) * angle) * z_a + math.sin(w * angle) * z_b) / math.sin(angle))
+    return torch.stack(points)
+
+
+@right("03.6")
+def straight_from_a_cosine_of_almost_one(z_a, z_b, weights):
+    cosine = torch.dot(z_a, z_b) / z_a.norm() / z_b.norm()
+    if cosine > 0.99999:
+        return torch.outer(1 - weights, z_a) + torch.outer(weights, z_b)
+    angle = torch.acos(cosine)
+    return torch.outer(((1 - weights) * angle).sin() / angle.sin(), z_a) + torch.outer(
+        (weights * angle).sin() / angle.sin(), z_b
+    )
+
+
+@right("03.6")
+def in_float64_numpy(z_a, z_b, weights):
+    a, b, w = (tensor.double().numpy() for tensor in (z_a, z_b, weights[:, None]))
+    angle = np.arccos(np.clip(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)), -1, 1))
+    shares = (
+        (1 - w, w) if angle < 1e-6 else (np.sin((1 - w) * angle) / np.sin(angle), np.sin(w * angle) / np.sin(angle))
+    )
+    return torch.as_tensor(shares[0] * a + shares[1] * b, dtype=z_a.dtype)
+
+
+@pytest.mark.parametrize(("exercise_id", "answer"), RIGHT)
+@pytest.mark.parametrize("seed", range(6))
+def test_a_right_answer_in_other_words_passes(exercise_id, answer, seed):
+    outcome = mark(get_exercise(exercise_id), answer, seed)
+    assert outcome.status == PASSED, outcome.message
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_naive_weights_overflow_even_in_float64(seed):
+    for inputs in draw_trials(get_exercise("03.4"), seed):
+        assert not inputs["log_weights"].double().exp().mean(0).log().isfinite().all()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_floor_lies_between_dimensions_and_at_last_above_them_all(seed):
+    trials = draw_trials(get_exercise("03.5"), seed)
+    for inputs in trials[:3]:
+        above = inputs["kl"].mean(0) > inputs["free_nats"]
+        assert above.any() and not above.all()
+    assert trials[3]["kl"].mean(0).sum() < trials[3]["free_nats"] < trials[3]["kl"].sum(1).max()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_arcs_are_obtuse_acute_and_parallel_by_a_cosine_above_one_and_of_one(seed):
+    trials = draw_trials(get_exercise("03.6"), seed)
+    cosines = [(i["z_a"] / i["z_a"].norm()) @ (i["z_b"] / i["z_b"].norm()) for i in trials]
+    assert cosines[0] < 0 < cosines[1] < 0.95 and cosines[2] > 1 and cosines[3] == 1
+
+
+@pytest.mark.parametrize("exercise_id", ["03.1", "03.2", "03.3", "03.5"])
+def test_an_answer_without_its_gradient_is_told_so(exercise_id):
+    exercise = get_exercise(exercise_id)
+    outcome = mark(exercise, lambda **inputs: exercise.reference(**inputs).detach())
+    assert "gradient in " in outcome.message and "no gradient" in outcome.hint
