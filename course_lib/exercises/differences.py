@@ -79,10 +79,11 @@ def _pair(expected: str, got: str) -> str:
 
 
 def _names(outputs: Mapping[str, Tensor]) -> str:
+    noun = "tensor" if any(tensor.dim() for tensor in outputs.values()) else "number"
     if len(outputs) == 1:
-        return "one tensor"
+        return f"one {noun}"
     shown = ", ".join(list(outputs)[:6]) + (", ..." if len(outputs) > 6 else "")
-    return f"{len(outputs)} tensors ({shown})" if outputs else "nothing"
+    return f"{len(outputs)} {noun}s ({shown})" if outputs else "nothing"
 
 
 def _tell_apart(one: complex, other: complex) -> tuple[str, str]:
