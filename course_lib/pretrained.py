@@ -17,6 +17,7 @@ MODEL_MODULES = {  # class name -> where it is
     "LinearAutoencoder": "course_lib.models.autoencoder",
     "DenseAutoencoder": "course_lib.models.autoencoder",
     "ConvAutoencoder": "course_lib.models.autoencoder",
+    "PrincipalAutoencoder": "course_lib.models.principal",
     "DenseVAE": "course_lib.models.vae",
     "ConvVAE": "course_lib.models.vae",
     "ConditionalVAE": "course_lib.models.vae",

@@ -267,9 +267,10 @@ def test_the_arc_turns_at_a_constant_rate():
 
 
 def test_parallel_vectors_go_straight():
-    a = torch.randn(5, generator=seeded(0))
-    for b in (a, 3 * a, a + 1e-7):
-        torch.testing.assert_close(interpolate_spherical(a, b, 4), interpolate_straight(a, b, 4))
+    for seed in range(50):  # rounding takes the product of some unit vectors over 1, where acos is not a number
+        a = torch.randn(5, generator=seeded(seed))
+        for b in (a, 3 * a, a + 1e-7):
+            torch.testing.assert_close(interpolate_spherical(a, b, 4), interpolate_straight(a, b, 4))
 
 
 @pytest.mark.parametrize("angle_rad", [1e-5, 1e-3, math.pi - 1e-2])
