@@ -133,7 +133,7 @@ def show_kl_per_dim(kl: Tensor, ax: Axes | None = None, alive_above: float = 0.0
     ax.bar(range(len(nats)), nats, width=0.8, color=colours)
     text = f"{int((nats > alive_above).sum())} of {len(nats)} alive\n{nats.sum():.1f} nats in all"
     ax.text(0.97, 0.93, text, transform=ax.transAxes, ha="right", va="top", fontsize=9)
-    ax.set(xlabel="Latent dimension, most KL first", ylabel="KL (nats)", ylim=(0, None))
+    ax.set(xlabel="Latent dimension, most KL first", ylabel="KL (nats)")
     return ax
 
 

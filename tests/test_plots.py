@@ -189,6 +189,10 @@ def test_kl_bars_stand_sorted_and_count_the_living():
     assert ax.texts[0].get_text() == "2 of 4 alive\n2.5 nats in all"
     colours = [bar.get_facecolor() for bar in ax.patches]
     assert colours[0] == colours[1] != colours[2] == colours[3]
+    assert ax.get_ylim()[0] == 0
+    low, high = plt.subplots(1, 2, sharey=True)[1]
+    show_kl_per_dim(torch.tensor([1.0, 0.5]), low), show_kl_per_dim(torch.tensor([3.0, 0.5]), high)
+    assert low.get_ylim()[1] > 3  # neighbours on one scale: none is cut off
     assert show_kl_per_dim(torch.tensor([0.01, 2.0]), alive_above=0.0).texts[0].get_text().startswith("2 of 2")
 
 
