@@ -51,6 +51,8 @@ def gaussian_nll(x: Tensor, recon: Tensor, sigma: Tensor | float) -> Tensor:
     if not isinstance(sigma, Tensor) and not sigma > 0:
         raise ValueError(f"sigma: got {sigma}, need > 0: a standard deviation, e.g. optimal_sigma(x, recon)")
     sigma = torch.as_tensor(sigma, dtype=torch.promote_types(x.dtype, torch.float32), device=x.device)
+    if sigma.ndim > 0:
+        raise ValueError(f"sigma: got shape {tuple(sigma.shape)}, need one number for all values of x")
     squares = (x - recon).to(sigma.dtype).square().flatten(1)  # (B, N)
     n_values = squares.shape[1]
     return 0.5 * squares.sum(dim=1) / sigma.square() + n_values * (sigma.log() + 0.5 * LOG_2PI)

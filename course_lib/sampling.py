@@ -157,6 +157,11 @@ def draw_observation(mean: Tensor, sigma: Tensor, rng: torch.Generator, temperat
 
     Taught in: notebooks/03_vaes.ipynb
     """
+    if mean.ndim != 3 or sigma.shape != mean.shape[1:] or not temperature >= 0:
+        raise ValueError(
+            f"got mean {tuple(mean.shape)}, sigma {tuple(sigma.shape)}, temperature={temperature}; need (B, M, L), "
+            "(M, L) as fit_sigma measures it, and 0 or more"
+        )
     noise = torch.randn(mean.shape, generator=rng, device=rng.device).to(mean)
     return mean + temperature * sigma.to(mean) * noise
 

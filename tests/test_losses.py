@@ -111,6 +111,8 @@ def test_nll_refuses_shapes_that_would_broadcast(shape):
 def test_nll_refuses_a_sigma_that_is_not_positive(sigma):
     with pytest.raises(ValueError, match=r"sigma: got .*need > 0"):
         gaussian_nll(torch.zeros(3, 4), torch.zeros(3, 4), sigma)
+    with pytest.raises(ValueError, match=r"sigma: got shape \(4,\), need one number"):
+        gaussian_nll(torch.zeros(3, 4), torch.zeros(3, 4), torch.ones(4))
 
 
 # ---- Kullback-Leibler divergence

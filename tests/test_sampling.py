@@ -11,9 +11,11 @@ from course_lib.sampling import (
     LEAST_VARIANCE,
     LatentGaussians,
     balanced_labels,
+    draw_observation,
     draw_prior,
     fit_latent_gaussian,
     fit_latent_gaussians,
+    fit_sigma,
     interpolate_spherical,
     interpolate_straight,
 )
@@ -225,6 +227,38 @@ def test_fitting_refuses_what_does_not_fit():
         fit(mu, log_var, digits, speakers, shrinkage=1.5)
     with pytest.raises(ValueError, match=r"speakers: got labels from -1 to 0"):
         fit(mu, log_var, digits, speakers).draw(digits, speakers - 1, seeded(0))
+
+
+# ---- pictures around the decoder's mean
+
+
+def test_sigma_is_what_is_left_over_pixel_by_pixel():
+    x, recon = torch.zeros(2, 3, 4), torch.zeros(2, 3, 4)
+    x[:, 1, 2] = torch.tensor([3.0, -4.0])  # the root of the mean of 9 and 16
+    expected = torch.zeros(3, 4)
+    expected[1, 2] = 12.5**0.5
+    torch.testing.assert_close(fit_sigma(x, recon), expected)
+    with pytest.raises(ValueError, match=r"need \(N, M, L\) for both"):
+        fit_sigma(x, recon[:1])
+
+
+def test_observations_vary_around_the_mean_by_sigma():
+    mean, sigma = torch.rand(1, 3, 4, generator=seeded(0)), torch.rand(3, 4, generator=seeded(1))
+    sigma[2, 1] = 0  # the decoder was never wrong there
+    mean = mean.expand(20_000, -1, -1)
+    drawn = draw_observation(mean, sigma, seeded(2), temperature=1.0)
+    torch.testing.assert_close(drawn.std(dim=0), sigma, atol=0.02, rtol=0)
+    assert (drawn.mean(dim=0) - mean[0]).abs().max() < 0.03 and (drawn[:, 2, 1] == mean[:, 2, 1]).all()
+    half = draw_observation(mean, sigma, seeded(2), temperature=0.5)
+    torch.testing.assert_close(half - mean, (drawn - mean) / 2, atol=1e-6, rtol=1e-5)
+    assert torch.equal(draw_observation(mean, sigma, seeded(2), temperature=0.0), mean)
+    assert not torch.equal(draw_observation(mean, sigma, seeded(3), temperature=0.5), half)
+
+
+@pytest.mark.parametrize(("sigma_shape", "temperature"), [((4, 3), 0.5), ((4,), 0.5), ((), 0.5), ((3, 4), -0.1)])
+def test_observations_refuse_another_sigma_or_temperature(sigma_shape, temperature):
+    with pytest.raises(ValueError, match=r"need \(B, M, L\), \(M, L\) as fit_sigma"):
+        draw_observation(torch.zeros(2, 3, 4), torch.ones(sigma_shape), seeded(0), temperature)
 
 
 # ---- ways between two codes

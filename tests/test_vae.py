@@ -1,5 +1,7 @@
 """VAEs: the draw and its gradients against torch.distributions, sizes, and what a condition changes."""
 
+import importlib
+
 import pytest
 import torch
 from torch.distributions import Normal
@@ -7,6 +9,7 @@ from torch.distributions import Normal
 from course_lib.checkpoint import load_pretrained, save_pretrained
 from course_lib.losses import elbo_parts
 from course_lib.models.vae import LOG_VAR_LIMIT, ConditionalVAE, ConvVAE, DenseVAE, RecurrentVAE, reparameterise
+from course_lib.pretrained import MODEL_MODULES
 
 RECORD = {"dataset": "none", "steps": 0, "train_seconds": 0.0, "device": "cpu", "seed": 0, "metrics": {}}
 PICTURE = {"n_mels": 24, "n_frames": 41, "n_channels": (3, 4, 6)}
@@ -229,6 +232,19 @@ def test_labels_that_the_model_does_not_know_are_refused():
         model.decode(torch.zeros(6, 5), digits, speakers.where(speakers != 1, -1))
     with pytest.raises(ValueError, match=r"digits \(6,\), speakers \(5,\)"):
         model.encode(x, digits, speakers[:5])
+
+
+def test_what_was_measured_of_the_decoder_travels_with_the_weights(tmp_path):
+    model, _, _ = make("conditional")
+    model.sigma.copy_(torch.rand(24, 41, generator=seeded(0)))
+    save_pretrained("some", model, RECORD, tmp_path)
+    assert torch.equal(load_pretrained("some", folder=tmp_path)[0].sigma, model.sigma)
+
+
+@pytest.mark.parametrize(("name", "module"), MODEL_MODULES.items())
+def test_every_model_that_can_be_loaded_is_where_it_is_said_to_be(name, module):
+    found = getattr(importlib.import_module(module), name)
+    assert issubclass(found, torch.nn.Module) and found.__module__ == module
 
 
 # ---- the recurrent decoder
