@@ -1,4 +1,4 @@
-"""Speech out of noise without a network: spectral subtraction, the baseline that a denoising autoencoder must beat.
+"""Noise to hide speech in, and spectral subtraction, the baseline that a denoising autoencoder must beat.
 
 Letters: B clips, T samples, K frequency bins, L frames.
 Taught in: notebooks/02_autoencoders.ipynb
@@ -9,7 +9,34 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from course_lib.clips import N_SAMPLES, SAMPLE_RATE_HZ
 from course_lib.features import AudioConfig, istft, stft
+
+
+def coloured_noise(n_clips: int, rng: torch.Generator, n_samples: int = N_SAMPLES) -> Tensor:
+    """Steady noise of any slope between white and brown (0 to -6 dB an octave, flat below 60 Hz), RMS 1. (B, T)."""
+    spec = torch.fft.rfft(torch.randn(n_clips, n_samples, generator=rng, device=rng.device))
+    slope = torch.rand(n_clips, 1, generator=rng, device=rng.device)  # of the amplitude: 1 is -6 dB an octave
+    bins = torch.arange(spec.shape[1], device=rng.device).clamp_min(max(1, round(60 * n_samples / SAMPLE_RATE_HZ)))
+    noise = torch.fft.irfft(spec * bins**-slope, n=n_samples)
+    return noise / noise.square().mean(dim=1, keepdim=True).sqrt()
+
+
+def babble_noise(voices: Tensor, n_clips: int, rng: torch.Generator, n_talkers: int = 16) -> Tensor:
+    """Many voices at once, each as loud as the others and starting anywhere, RMS 1. voices: (N, T) -> (B, T).
+
+    Take the voices of training clips to train, of test clips to test; none of them silent.
+    """
+    n_samples = voices.shape[1]
+    chosen = torch.randint(len(voices), (n_clips, n_talkers), generator=rng, device=rng.device)
+    start = torch.randint(n_samples, (n_clips, n_talkers), generator=rng, device=rng.device)
+    noise = torch.zeros(n_clips, n_samples, device=voices.device)
+    time = torch.arange(n_samples, device=voices.device)
+    for talker in range(n_talkers):  # one at a time: all at once would take 16 times the memory
+        voice = voices[chosen[:, talker].to(voices.device)]  # (B, T)
+        voice = voice / voice.square().mean(dim=1, keepdim=True).sqrt()
+        noise += voice.gather(1, (time + start[:, talker, None].to(voices.device)) % n_samples)
+    return noise / noise.square().mean(dim=1, keepdim=True).sqrt()
 
 
 def mix_at_snr(speech: Tensor, noise: Tensor, snr_db: float | Tensor) -> Tensor:

@@ -6,7 +6,14 @@ import pytest
 import scipy.signal
 import torch
 
-from course_lib.enhancement import mix_at_snr, noise_spectrum, spectral_subtraction, subtract_noise
+from course_lib.enhancement import (
+    babble_noise,
+    coloured_noise,
+    mix_at_snr,
+    noise_spectrum,
+    spectral_subtraction,
+    subtract_noise,
+)
 from course_lib.features import AudioConfig, stft
 
 CFG = AudioConfig(n_fft=256, win_length=256, hop_length=64, n_mels=20)
@@ -18,6 +25,39 @@ def rng(seed: int = 0) -> torch.Generator:
 
 def noise_like(n_clips: int, n_samples: int, seed: int = 0) -> torch.Tensor:
     return 0.1 * torch.randn(n_clips, n_samples, generator=rng(seed))
+
+
+# ---- noise
+
+
+def test_coloured_noise_lies_between_white_and_brown():
+    noise = coloured_noise(300, rng())
+    assert noise.shape == (300, 8192)
+    torch.testing.assert_close(noise.square().mean(1), torch.ones(300))
+    power = torch.fft.rfft(noise).abs().square()  # 0.977 Hz a bin
+    octave_db = 10 * torch.log10(power[:, 2048:4096].mean(1) / power[:, 1024:2048].mean(1))  # 1-2 to 2-4 kHz
+    assert -6.8 < octave_db.min() < -5 and -1 < octave_db.max() < 0.8
+    assert torch.equal(noise, coloured_noise(300, rng())) and not torch.equal(noise, coloured_noise(300, rng(1)))
+
+
+def test_babble_is_a_sum_of_its_voices_turned_round():
+    voices = torch.zeros(2, 50)
+    voices[0, 3], voices[1, [3, 20]] = 1.0, torch.tensor([2.0, 2.0])  # one click, and two 17 samples apart
+    babble = babble_noise(voices, 5, rng(), n_talkers=1)
+    torch.testing.assert_close(babble.square().mean(1), torch.ones(5))
+    clicks = [row.nonzero()[:, 0].tolist() for row in babble]
+    assert {len(row) for row in clicks} == {1, 2}
+    assert all((row[-1] - row[0]) % 50 in (0, 17, 33) for row in clicks)
+    assert len({row[0] for row in clicks}) > 1  # not all at the same place
+
+
+def test_many_voices_are_as_loud_as_each_other():
+    loud_and_quiet = noise_like(2, 400) * torch.tensor([[1.0], [1e-3]])
+    babble = babble_noise(loud_and_quiet, 200, rng(), n_talkers=2)
+    alone = [(babble_noise(loud_and_quiet[i : i + 1], 200, rng(), n_talkers=2)) for i in (0, 1)]
+    assert babble.shape == (200, 400) and torch.isfinite(babble).all()
+    torch.testing.assert_close(alone[0], babble_noise(1e3 * loud_and_quiet[:1], 200, rng(), 2), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(alone[0].std(), alone[1].std(), rtol=1e-3, atol=0)
 
 
 # ---- mixing

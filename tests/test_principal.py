@@ -75,6 +75,31 @@ def test_it_learns_what_pca_of_equal_length_cannot():
     assert loss < 0.2 * pca_error
 
 
+def test_with_channels_the_encoder_sees_what_the_coordinates_leave_out():
+    torch.manual_seed(1)
+    net = PrincipalAutoencoder(**SIZE, n_channels=(4, 6)).start_at(pictures())
+    x = pictures(2, seed=3)
+    hidden = torch.randn(6, 9)
+    hidden = hidden.flatten() - net.basis @ (net.basis.T @ hidden.flatten())  # at right angles to all coordinates
+    other = x + hidden.view(6, 9)
+    assert net(x)[0].shape == (2, 6, 9) and net.encode(x).shape == (2, 3)
+    assert not torch.allclose(net.encode(x), net.encode(other), atol=1e-3)
+    torch.testing.assert_close(model().encode(x), model().encode(other), atol=1e-4, rtol=0)  # the dense one does not
+    inside = (net(other)[0].flatten(1) - net.mean) @ net.basis @ net.basis.T + net.mean
+    torch.testing.assert_close(inside, net(other)[0].flatten(1), atol=1e-4, rtol=0)  # what comes out is principal
+
+
+def test_start_like_shares_the_basis_and_nothing_else():
+    net = model()
+    torch.manual_seed(9)
+    again = PrincipalAutoencoder(**SIZE | {"z_dim": 2}).start_like(net)
+    assert all(torch.equal(value, getattr(net, name)) for name, value in again.named_buffers())
+    net.basis.zero_()
+    assert again.basis.abs().max() > 0  # a copy
+    with pytest.raises(RuntimeError):
+        PrincipalAutoencoder(**SIZE | {"n_principal": 6}).start_like(net)
+
+
 def test_its_basis_is_stored_with_the_weights(tmp_path):
     net, x = model(), pictures(11, seed=2)
     record = {"dataset": "none", "steps": 0, "train_seconds": 0.0, "device": "cpu", "seed": 1, "metrics": {}}

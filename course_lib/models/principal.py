@@ -2,16 +2,23 @@
 
 The 4,096 values of a log-mel say much the same as 128 principal coordinates of it (the judge misses none of FSDD's test
 clips), and a small dense network learns among those in seconds what a convolutional one needs minutes for.
+
+Measured on FSDD's test clips, through the vocoder: 32 numbers, 17 s of one core: convolutions both ways 0.31 judged
+right (200 steps of 64); dense in principal coordinates 0.93 after 3 s (1,000 steps of 128). Denoising at 5 dB, after
+50 s: dense both ways 0.85, convolutions in and principal coordinates out 0.90.
 """
 
 import torch
 from torch import Tensor, nn
 
-from course_lib.models.autoencoder import dense_stack, pca
+from course_lib.models.autoencoder import ConvEncoder, dense_stack, pca
 
 
 class PrincipalAutoencoder(nn.Module):
     """Picture -> principal coordinates -> a few numbers -> principal coordinates -> picture.
+
+    With n_channels, convolutions read the picture itself, and only the way out goes through principal coordinates: they
+    see what a few coordinates of clean speech leave out, such as noise.
 
     The first and the last step are PCA's, fitted once by start_at() and kept with the weights; only what lies between
     them is trained. Coordinates are divided by one number for all, not each by its own spread: squared errors of
@@ -22,6 +29,7 @@ class PrincipalAutoencoder(nn.Module):
         n_principal: how many coordinates PCA hands over, at least z_dim.
         n_hidden: sizes of the layers between coordinates and code; the way out mirrors them.
         n_mels, n_frames: size of the pictures.
+        n_channels: channels after each halving of a convolutional encoder; without, the encoder is a dense one.
     """
 
     def __init__(
@@ -31,6 +39,7 @@ class PrincipalAutoencoder(nn.Module):
         n_hidden: tuple[int, ...] = (256, 128),
         n_mels: int = 64,
         n_frames: int = 64,
+        n_channels: tuple[int, ...] = (),
     ):
         super().__init__()
         n_values = n_mels * n_frames
@@ -45,11 +54,15 @@ class PrincipalAutoencoder(nn.Module):
             "n_hidden": list(n_hidden),
             "n_mels": n_mels,
             "n_frames": n_frames,
+            "n_channels": list(n_channels),
         }
         self.register_buffer("mean", torch.zeros(n_values))
         self.register_buffer("basis", torch.eye(n_values, n_principal))  # (M * L, P): until start_at(), some pixels
         self.register_buffer("spread", torch.ones(()))
-        self.encoder = dense_stack((n_principal, *n_hidden, z_dim))
+        if n_channels:
+            self.encoder = ConvEncoder(z_dim, n_mels, n_frames, tuple(n_channels))
+        else:
+            self.encoder = dense_stack((n_principal, *n_hidden, z_dim))
         self.decoder = dense_stack((z_dim, *reversed(n_hidden), n_principal))
 
     @torch.no_grad()
@@ -62,7 +75,15 @@ class PrincipalAutoencoder(nn.Module):
         self.spread.copy_(coordinates.square().mean().sqrt())
         return self
 
+    def start_like(self, other: "PrincipalAutoencoder") -> "PrincipalAutoencoder":
+        """Copy the first and last step of a model with as many coordinates: PCA takes seconds, once is enough."""
+        for name, value in other.named_buffers():
+            getattr(self, name).copy_(value)  # another number of coordinates does not fit, and says so
+        return self
+
     def encode(self, unit_mel: Tensor) -> Tensor:  # (B, M, L)
+        if self.config["n_channels"]:
+            return self.encoder(unit_mel)  # (B, Z)
         coordinates = (self._rows(unit_mel) - self.mean) @ self.basis / self.spread  # (B, P)
         return self.encoder(coordinates)  # (B, Z)
 
