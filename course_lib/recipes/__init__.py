@@ -13,11 +13,12 @@ from course_lib.checkpoint import CheckpointError, Checkpoints, save_pretrained
 from course_lib.features import AudioConfig
 from course_lib.profiles import current_profile, runs_dir
 from course_lib.recipes.autoencoders import AUTOENCODER_RECIPES
+from course_lib.recipes.denoiser import DENOISER_RECIPES
 from course_lib.recipes.judge import JUDGE_RECIPES
 from course_lib.recipes.record import Recipe
 from course_lib.recipes.vaes import VAE_RECIPES
 
-RECIPES: dict[str, Recipe] = JUDGE_RECIPES | AUTOENCODER_RECIPES | VAE_RECIPES
+RECIPES: dict[str, Recipe] = JUDGE_RECIPES | AUTOENCODER_RECIPES | DENOISER_RECIPES | VAE_RECIPES
 
 
 def train(name: str, folder: str | Path | None = None) -> Path:

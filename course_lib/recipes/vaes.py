@@ -67,7 +67,7 @@ def train_cvae(dataset: str, checkpoints: Checkpoints, seed: int = 0) -> Made:
         batch_loss,
         BatchIndices(len(digits), 64, rng),
         n_steps=profile.pick(smoke=10, quick=4000, full=4000),
-        learning_rate=2e-3,
+        learning_rate=3e-3,
         rng=rng,
         checkpoints=checkpoints,
     )
