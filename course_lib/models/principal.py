@@ -3,10 +3,10 @@
 The 4,096 values of a log-mel say much the same as 128 principal coordinates of it (the judge misses none of FSDD's test
 clips), and a small dense network learns among those in seconds what a convolutional one needs minutes for.
 
-Measured on FSDD's test clips, through the vocoder. 32 numbers: convolutions both ways, 0.93 judged right after 36 s of
-one core (400 steps of 64); dense in principal coordinates, 0.93 after 3 s (1,000 steps of 128). Denoising at 5 dB, after
-50 s: dense both ways 0.85, convolutions in and principal coordinates out 0.90; that after 250 s, with the voices at five
-speeds, 0.94.
+Measured on FSDD's test clips, through the vocoder, one core. 32 numbers: convolutions both ways, 0.93 judged right
+after 36 s (400 steps of 64); dense in principal coordinates, 0.93 after 3 s (1,000 steps of 128). Denoising at 5
+dB: dense both ways 0.85 after 50 s; convolutions in, principal coordinates out, 0.90 after 50 s, and 0.94 after 250
+s with the voices at five speeds.
 """
 
 import torch
