@@ -89,7 +89,7 @@ def subtract_noise(noisy_power: Tensor, noise_power: Tensor, over_subtraction: f
 
 
 def spectral_subtraction(
-    noisy: Tensor, noise: Tensor, cfg: AudioConfig, over_subtraction: float = 4.0, floor_gain: float = 0.03
+    noisy: Tensor, noise: Tensor, cfg: AudioConfig, over_subtraction: float = 4.0, floor_gain: float = 0.2
 ) -> Tensor:
     """Subtract the noise's mean power spectrum from each frame, and keep the noisy phase (Boll 1979; Berouti 1979).
 
