@@ -12,7 +12,7 @@ from scipy.linalg import subspace_angles
 from sklearn.decomposition import PCA
 from torch import nn
 
-from course_lib.exercises import PASSED, draw_trials, get_exercise, mark
+from course_lib.exercises import FAILED, PASSED, draw_trials, get_exercise, mark
 
 RIGHT: list = []
 
@@ -106,6 +106,14 @@ def asked_of_torch(n_in, kernel, stride, padding, n_layers):
     return sizes
 
 
+@right("02.3")
+def whole_numbers_of_numpy(n_in, kernel, stride, padding, n_layers):
+    sizes = [n_in]
+    for _ in range(n_layers):
+        sizes.append(np.floor_divide(sizes[-1] + 2 * padding - kernel, stride) + 1)
+    return sizes
+
+
 # --- 02.4 mix_at_snr(speech, noise, snr_db)
 
 
@@ -180,6 +188,12 @@ def test_a_size_is_rounded_down_somewhere_and_none_vanishes(seed):
         sizes = get_exercise("02.3").reference(**inputs)
         left_over = [(n + 2 * inputs["padding"] - inputs["kernel"]) % inputs["stride"] for n in sizes[:-1]]
         assert any(left_over) and min(sizes) >= 1 and len(sizes) == inputs["n_layers"] + 1
+
+
+def test_an_array_of_sizes_is_told_to_be_a_list():
+    exercise = get_exercise("02.3")
+    outcome = mark(exercise, lambda **inputs: np.array(exercise.reference(**inputs)))
+    assert outcome.status == FAILED and "plain list" in outcome.hint
 
 
 @pytest.mark.parametrize("seed", range(8))

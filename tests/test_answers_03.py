@@ -12,7 +12,7 @@ from scipy.special import logsumexp
 from torch.distributions import Independent, Normal, kl_divergence
 from torch.nn import functional as F
 
-from course_lib.exercises import PASSED, draw_trials, get_exercise, mark
+from course_lib.exercises import FAILED, PASSED, draw_trials, get_exercise, mark
 
 RIGHT: list = []
 
@@ -36,11 +36,6 @@ def root_of_the_variance(mu, log_var, noise):
 @right("03.1")
 def by_addcmul(mu, log_var, noise):
     return torch.addcmul(mu, torch.exp(log_var / 2), noise.detach())
-
-
-@right("03.1")
-def power_of_e(mu, log_var, noise):
-    return Normal(mu, math.e ** (log_var / 2)).loc + math.e ** (log_var / 2) * noise
 
 
 # --- 03.2 kl_to_prior(mu, log_var)
@@ -120,11 +115,6 @@ def log_of_a_mean_of_ratios(log_weights):
 
 
 # --- 03.5 free_bits_kl(kl, free_nats)
-
-
-@right("03.5")
-def by_maximum(kl, free_nats):
-    return torch.maximum(kl.mean(0), torch.tensor(free_nats)).sum()
 
 
 @right("03.5")
@@ -216,10 +206,39 @@ def test_a_floor_lies_between_dimensions_and_at_last_above_them_all(seed):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_arcs_are_obtuse_acute_and_parallel_by_a_cosine_above_one_and_of_one(seed):
+def test_arcs_are_obtuse_acute_parallel_by_a_cosine_above_one_and_of_one_and_small(seed):
     trials = draw_trials(get_exercise("03.6"), seed)
     cosines = [(i["z_a"] / i["z_a"].norm()) @ (i["z_b"] / i["z_b"].norm()) for i in trials]
-    assert cosines[0] < 0 < cosines[1] < 0.95 and cosines[2] > 1 and cosines[3] == 1
+    assert cosines[0] < 0 < cosines[1] < 0.95 and cosines[2] > 1 and cosines[3] == 1 and 0.96 < cosines[4] < 0.99
+    others = [i["z_a"] @ i["z_b"] / (i["z_a"].norm() * i["z_b"].norm()) for i in trials]
+    assert others[2] > 1 and others[3] == 1, "whichever way a cosine is taken, it has to be clamped"
+    assert all((i["z_a"] @ i["z_b"]).abs() < 1 for i in trials[:2])
+
+
+@pytest.mark.parametrize(
+    ("exercise_id", "answer"),
+    [
+        ("03.1", lambda mu, log_var, noise: mu + (log_var.clamp(-20, 20) / 2).exp() * noise),
+        ("03.2", lambda mu, log_var: kl_of_distributions(mu, log_var.clamp(-30, 20))),
+        ("03.4", lambda log_weights: ratios_to(log_weights.mean(0), log_weights.double())),
+        ("03.6", lambda z_a, z_b, weights: by_acos_of(z_a @ z_b / (z_a.norm() * z_b.norm()), z_a, z_b, weights)),
+        ("03.6", lambda z_a, z_b, weights: by_acos_of((z_a @ z_b).clamp(-1, 1), z_a, z_b, weights)),
+    ],
+)
+@pytest.mark.parametrize("seed", range(12))
+def test_an_answer_that_holds_for_tame_inputs_only_is_refused(exercise_id, answer, seed):
+    assert mark(get_exercise(exercise_id), answer, seed).status == FAILED
+
+
+def ratios_to(shift, log_weights):
+    return ((log_weights - shift).exp().mean(0).log() + shift).float()
+
+
+def by_acos_of(cosine, z_a, z_b, weights):
+    angle, w = cosine.acos(), weights[:, None]
+    if angle.sin() < 1e-5:
+        return (1 - w) * z_a + w * z_b
+    return (((1 - w) * angle).sin() * z_a + (w * angle).sin() * z_b) / angle.sin()
 
 
 @pytest.mark.parametrize("exercise_id", ["03.1", "03.2", "03.3", "03.5"])

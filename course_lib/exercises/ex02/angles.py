@@ -52,7 +52,8 @@ PRINCIPAL_ANGLES = Exercise(
     rtol=0.0,
     difficulty=2,
     minutes=10,
-    hint="orthonormalise both bases (torch.linalg.qr), singular values of Qa.T @ Qb, clamp them, acos, degrees.",
+    hint="first orthonormal bases of both (torch.linalg.qr); the cosines are then singular values, which rounding may "
+    "lift above 1; and the angles in degrees.",
     wrong_answers=(
         WrongAnswer(
             "bases taken as orthonormal",
@@ -109,7 +110,11 @@ PRINCIPAL_ANGLES = Exercise(
         WrongAnswer(
             "entries, not singular values",
             lambda basis_a, basis_b: _degrees(
-                (torch.linalg.qr(basis_a).Q.T @ torch.linalg.qr(basis_b).Q).diagonal().abs()
+                (torch.linalg.qr(basis_a).Q.T @ torch.linalg.qr(basis_b).Q)
+                .diagonal()
+                .abs()
+                .sort(descending=True)
+                .values
             ),
             "the diagonal of Qa.T @ Qb depends on how each basis is turned; its singular values do not.",
         ),
@@ -128,8 +133,8 @@ PRINCIPAL_ANGLES = Exercise(
             lambda basis_a, basis_b: _degrees(
                 torch.linalg.svdvals(torch.linalg.qr(basis_a.T).Q.T @ torch.linalg.qr(basis_b.T).Q)
             ),
-            "all your angles are near 0: is a basis transposed before the QR (its Z *columns* are directions), or do "
-            "you turn degrees into radians where radians should become degrees?",
+            "all your angles are near 0: is a basis transposed before the QR (its Z *columns* are directions), is the "
+            'QR "complete", or do you turn degrees into radians where radians should become degrees?',
         ),
         WrongAnswer(
             "math.acos",

@@ -30,6 +30,16 @@ def _draw_stack(rng: torch.Generator, trial: int) -> dict:
     return {"n_in": n_in, "kernel": kernel, "stride": stride, "padding": padding, "n_layers": n_layers}
 
 
+def _call_for_sizes(fn, inputs):
+    """One call by name. Whole numbers of numpy count as Python's; an array is told what a tensor is."""
+    sizes = fn(**inputs)
+    if isinstance(sizes, list | tuple):
+        sizes = [int(size) if type(size).__name__.startswith(("int", "uint")) else size for size in sizes]
+    elif hasattr(sizes, "tolist"):
+        sizes = torch.as_tensor(sizes)
+    return {"output": sizes}
+
+
 def _rule(step):
     """An answer that goes from layer to layer by step(n, kernel, stride, padding)."""
 
@@ -46,6 +56,7 @@ CONV_SIZES = Exercise(
     function="conv_sizes",
     draw=_draw_stack,
     reference=conv_sizes,
+    probe=_call_for_sizes,
     difficulty=1,
     minutes=5,
     hint="count the places of the window on the padded axis: how many whole strides fit into what the kernel "
@@ -139,7 +150,12 @@ CONV_SIZES = Exercise(
         WrongAnswer(
             "a tensor",
             lambda **inputs: torch.tensor(conv_sizes(**inputs)),
-            "right numbers, but in a tensor: return a plain list.",
+            "right numbers, but in a tensor or an array: return a plain list.",
+        ),
+        WrongAnswer(
+            "floats",
+            _rule(lambda n, kernel, stride, padding: float((n + 2 * padding - kernel) // stride + 1)),
+            "right sizes, but as floats (numpy's floor gives them): whole numbers, as // makes of whole numbers.",
         ),
     ),
 )

@@ -56,6 +56,15 @@ def _in_place(speech: Tensor, noise: Tensor, snr_db: float) -> Tensor:
     return speech
 
 
+def _noise_in_place(speech: Tensor, noise: Tensor, snr_db: float) -> Tensor:
+    noise *= _gain(_power(speech), _power(noise), snr_db)
+    return speech + noise
+
+
+def _centred_noise(speech: Tensor, noise: Tensor, snr_db: float) -> Tensor:
+    return mix_at_snr(speech, noise - noise.mean(dim=1, keepdim=True), snr_db)
+
+
 MIX_AT_SNR = Exercise(
     id="02.4",
     title="speech in noise at a given SNR",
@@ -151,6 +160,16 @@ MIX_AT_SNR = Exercise(
             "right for noise of power 1 only: divide by the power it has.",
         ),
         WrongAnswer(
+            "powers ignored",
+            lambda speech, noise, snr_db: speech + noise * 10 ** (-snr_db / 20),
+            "right for speech and noise of one power only: each has its own.",
+        ),
+        WrongAnswer(
+            "noise centred",
+            _centred_noise,
+            "you take the noise's mean away first: it stays, and counts in the noise's power.",
+        ),
+        WrongAnswer(
             "SNR ignored",
             _added(lambda speech, noise, snr_db: (speech / noise).sqrt()),
             "your mixture is at 0 dB, always: snr_db is missing.",
@@ -185,6 +204,11 @@ MIX_AT_SNR = Exercise(
             "in place",
             _in_place,
             "speech += ... writes into the tensor you were given: speech + ... makes a new one.",
+        ),
+        WrongAnswer(
+            "noise in place",
+            _noise_in_place,
+            "noise *= ... writes into the tensor you were given: noise * ... makes a new one.",
         ),
     ),
 )

@@ -55,6 +55,11 @@ def _columns_of_vh(x: Tensor, z_dim: int) -> Tensor:
     return x.mean(dim=0) + _project(centred, columns)
 
 
+def _codes_stretched(x: Tensor, z_dim: int) -> Tensor:
+    _, sizes, rows = torch.linalg.svd(x - x.mean(dim=0), full_matrices=False)
+    return x.mean(dim=0) + (x - x.mean(dim=0)) @ rows[:z_dim].T * sizes[:z_dim] @ rows[:z_dim]
+
+
 def _centred_on(mean: Tensor, x: Tensor, z_dim: int) -> Tensor:
     return mean + _project(x - mean, _directions(x - mean)[:, :z_dim])
 
@@ -107,8 +112,8 @@ PCA_RECONSTRUCT = Exercise(
         WrongAnswer(
             "smallest eigenvalues",
             _smallest,
-            "torch.linalg.eigh sorts its eigenvalues upwards, so your first columns are the directions of *least* "
-            "variance; the largest come last.",
+            "you kept the directions of *least* variance: svd puts the largest first (the first rows of Vh), eigh "
+            "last.",
         ),
         WrongAnswer(
             "columns of Vh",
@@ -119,6 +124,11 @@ PCA_RECONSTRUCT = Exercise(
             "scaled to variance one",
             _standardised,
             "you divided each feature by its standard deviation; PCA of the rows as they are needs centring only.",
+        ),
+        WrongAnswer(
+            "codes stretched",
+            _codes_stretched,
+            "the codes are scaled by the singular values once more: the projections hold them already.",
         ),
         WrongAnswer(
             "one too many",

@@ -62,6 +62,13 @@ def _in_place(noisy_power: Tensor, noise_power: Tensor, over_subtraction: float,
     return torch.maximum(noisy_power, floor)
 
 
+def _floor_after_in_place(
+    noisy_power: Tensor, noise_power: Tensor, over_subtraction: float, floor_gain: float
+) -> Tensor:
+    noisy_power -= over_subtraction * noise_power[..., None]
+    return torch.maximum(noisy_power, floor_gain**2 * noisy_power)
+
+
 SUBTRACT_NOISE = Exercise(
     id="02.5",
     title="spectral subtraction",
@@ -95,6 +102,11 @@ SUBTRACT_NOISE = Exercise(
             "floor of the noise",
             _floored(lambda p, n, a, g: g**2 * n),
             "your floor is a fraction of the noise; here it is one of the noisy power of that very bin and frame.",
+        ),
+        WrongAnswer(
+            "floor of the noise, not squared",
+            _floored(lambda p, n, a, g: g * n),
+            "two slips in your floor: a fraction of noisy_power, not of the noise, and the gain squared.",
         ),
         WrongAnswer(
             "floor of the over-subtracted noise",
@@ -208,6 +220,12 @@ SUBTRACT_NOISE = Exercise(
             "in place",
             _in_place,
             "-= writes into the tensor you were given: noisy_power - ... makes a new one.",
+        ),
+        WrongAnswer(
+            "in place, then the floor",
+            _floor_after_in_place,
+            "-= changes noisy_power itself, and your floor is then taken of what is left: noisy_power - ... makes a "
+            "new tensor.",
         ),
     ),
 )

@@ -65,6 +65,13 @@ ELBO = Exercise(
             "times too much.",
         ),
         WrongAnswer(
+            "means",
+            lambda x, recon, mu, log_var, sigma: (
+                _log_likelihood(x, recon, sigma).mean(dim=(1, 2)) - _kl(mu, log_var).mean(dim=1)
+            ),
+            "you average twice, over the pixels and over Z: both add up.",
+        ),
+        WrongAnswer(
             "mean KL",
             _with_kl(lambda mu, log_var: _kl(mu, log_var).mean(dim=1)),
             "you average the KL over Z: it adds up.",
@@ -127,6 +134,11 @@ ELBO = Exercise(
                 lambda error, sigma: -0.5 * error / sigma**2 - 0.5 * math.log(sigma) - 0.5 * math.log(2 * math.pi)
             ),
             "log sigma stands there whole: half of log(sigma ** 2) is log sigma.",
+        ),
+        WrongAnswer(
+            "log sigma doubled",
+            _with_likelihood(lambda e, sigma: -0.5 * e / sigma**2 - math.log(sigma**2) - 0.5 * math.log(2 * math.pi)),
+            "log(sigma ** 2) is log sigma twice: once.",
         ),
         WrongAnswer(
             "log sigma of the wrong sign",

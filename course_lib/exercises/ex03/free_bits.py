@@ -132,5 +132,10 @@ FREE_BITS = Exercise(
             lambda kl, free_nats: torch.maximum(kl.mean(dim=0), free_nats).sum(),
             "torch.maximum takes two tensors; for a number there is clamp(min=...).",
         ),
+        WrongAnswer(
+            "torch.max of a number",
+            lambda kl, free_nats: torch.max(kl.mean(dim=0), free_nats).sum(),
+            "torch.max takes a tensor or two, and an axis, but no number: clamp(min=...) does.",
+        ),
     ),
 )

@@ -10,11 +10,16 @@ from course_lib.losses import iwae_bound
 
 
 def _draw_weights(rng: torch.Generator, trial: int) -> dict:
-    """As large, and as far apart, as those of whole clips: exp of them is 0 or infinite, even in float64."""
+    """As large, and as far apart, as those of whole clips: exp of them is 0 or infinite, even in float64.
+
+    The last clip's draws lie far apart, too: whoever takes less than the largest out overflows.
+    """
     n_draws, n_clips = ((5, 3), (8, 2), (3, 7), (12, 4))[trial % 4]
     centre = torch.tensor([-3000.0, 2000.0, 0.0, -900.0])[trial % 4] + 1500 * torch.randn(n_clips, generator=rng)
+    centre = centre.clamp(-4900, 4900)
     log_weights = centre + 1.5 * torch.randn(n_draws, n_clips, generator=rng)
     log_weights[:, 0] = (1200.0, -1500.0, 900.0, -2500.0)[trial % 4] + torch.randn(n_draws, generator=rng)
+    log_weights[:, -1] = torch.linspace(-2000, 2000, n_draws) + torch.randn(n_draws, generator=rng)
     return {"log_weights": log_weights}
 
 
@@ -130,6 +135,11 @@ IWAE_BOUND = Exercise(
             "largest subtracted twice",
             _shifted_by(lambda log_weights: log_weights.amax(dim=0), lambda peak: -peak),
             "the largest, taken out inside the exp, is *added* back outside.",
+        ),
+        WrongAnswer(
+            "mean taken out",
+            _shifted_by(lambda log_weights: log_weights.mean(dim=0)),
+            "a draw far above what you take out (the mean?) still overflows: take each clip's *largest* out.",
         ),
         WrongAnswer(
             "one shift for all",

@@ -17,6 +17,7 @@ def _draw_posteriors(rng: torch.Generator, trial: int) -> dict:
     mu = 1.5 * torch.randn(n_clips, z_dim, generator=rng)
     log_var = 2 * torch.randn(n_clips, z_dim, generator=rng) - 1
     mu[-1], log_var[-1] = 0.0, 0.0  # one clip that is the prior itself: KL 0
+    log_var[0, 1] = -34.0  # so sure that a clamp or an epsilon shows
     return {"mu": mu, "log_var": log_var}
 
 
@@ -113,6 +114,26 @@ KL_TO_PRIOR = Exercise(
             "log_var halved",
             _summed(lambda mu, log_var: 0.5 * (mu.square() + log_var.exp() - 1 - 0.5 * log_var)),
             "log_var has been halved twice: once, by the half in front.",
+        ),
+        WrongAnswer(
+            "log_var doubled",
+            _summed(lambda mu, log_var: 0.5 * (mu.square() + log_var.exp() - 1) - log_var),
+            "your log_var counts twice what it should: the half is for it, too.",
+        ),
+        WrongAnswer(
+            "one taken away once",
+            lambda mu, log_var: 0.5 * ((mu.square() + log_var.exp() - log_var).sum(dim=1) - 1),
+            "you take 1 away once a clip: once for *each* dimension, so inside the sum.",
+        ),
+        WrongAnswer(
+            "clamped",
+            _summed(lambda mu, log_var: _per_dim(mu, log_var.clamp(-10, 10))),
+            "right until you clamp log_var: the formula holds for any number.",
+        ),
+        WrongAnswer(
+            "epsilon inside the log",
+            _summed(lambda mu, log_var: 0.5 * (mu.square() + log_var.exp() - 1 - (log_var.exp() + 1e-8).log())),
+            "log(exp(log_var) + epsilon) is log_var with an error: log_var is the logarithm already.",
         ),
         WrongAnswer(
             "half on the last term only",

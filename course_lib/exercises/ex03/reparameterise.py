@@ -13,9 +13,13 @@ def reparameterise(mu: Tensor, log_var: Tensor, noise: Tensor) -> Tensor:
 
 
 def _draw_codes(rng: torch.Generator, trial: int) -> dict:
+    """Two values of log_var lie so far out that a clamp or an epsilon shows."""
     shape = ((3, 7), (11,), (5, 2), (2, 4, 6))[trial % 4]
     mu, log_var, noise = (torch.randn(shape, generator=rng) for _ in range(3))
-    return {"mu": mu, "log_var": 2 * log_var - 0.5, "noise": noise}
+    log_var = 2 * log_var - 0.5
+    log_var.view(-1)[:2] = torch.tensor([24.0, -12.0])
+    noise.view(-1)[:2] += noise.view(-1)[:2].sign()
+    return {"mu": mu, "log_var": log_var, "noise": noise}
 
 
 def _without_gradient(mu: Tensor, log_var: Tensor, noise: Tensor) -> Tensor:
@@ -135,6 +139,21 @@ REPARAMETERISE = Exercise(
             "numpy",
             lambda mu, log_var, noise: mu.numpy() + log_var.numpy() * noise.numpy(),
             "numpy keeps no track of gradients, which have to reach mu and log_var: stay in torch.",
+        ),
+        WrongAnswer(
+            "clamped at 10",
+            _scaled_by(lambda log_var: (0.5 * log_var.clamp(-10, 10)).exp()),
+            "right in the middle only: you clamp log_var, which may be any number.",
+        ),
+        WrongAnswer(
+            "clamped at 20",
+            _scaled_by(lambda log_var: (0.5 * log_var.clamp(-30, 20)).exp()),
+            "published encoders clamp log_var (to 20, say); here it may be any number, so no clamp.",
+        ),
+        WrongAnswer(
+            "epsilon under the root",
+            _scaled_by(lambda log_var: (log_var.exp() + 1e-6).sqrt()),
+            "exp is above 0 by itself: an epsilon only makes small variances wrong.",
         ),
         WrongAnswer(
             "in place",

@@ -22,6 +22,11 @@ def _cosine(z_a: Tensor, z_b: Tensor) -> Tensor:
     return (z_a / z_a.norm()) @ (z_b / z_b.norm())
 
 
+def _cosines(z_a: Tensor, z_b: Tensor) -> list[Tensor]:
+    product, a, b = z_a @ z_b, z_a.norm(), z_b.norm()
+    return [_cosine(z_a, z_b), product / (a * b), product / a / b, (z_a * z_b).sum() / (a * b)]
+
+
 def _straight(z_a: Tensor, z_b: Tensor, weights: Tensor) -> Tensor:
     return (1 - weights)[:, None] * z_a + weights[:, None] * z_b
 
@@ -32,21 +37,25 @@ def _arc(z_a: Tensor, z_b: Tensor, weights: Tensor, angle: Tensor) -> Tensor:
 
 
 def _draw_ends(rng: torch.Generator, trial: int) -> dict:
-    """Ends of unlike lengths: at an obtuse angle, an acute one, and two parallel pairs, cosine above 1 and just 1."""
-    z_dim, n_points = ((6, 5), (9, 4), (12, 7), (8, 3))[trial % 4]
+    """Ends of unlike lengths: obtuse, acute, two parallel pairs (cosine above 1, and 1), and a small angle.
+
+    The first two have products that are no cosines but could be; of the parallel, all ways to a cosine round alike.
+    """
+    z_dim, n_points = ((6, 5), (9, 4), (12, 7), (8, 3), (7, 6))[trial % 5]
     weights = torch.rand(n_points, generator=rng)
     weights[0], weights[-1] = 1.0, 0.0
     fits = (
-        lambda cosine, product: -0.9 < cosine < -0.1 and product < -1.2,
-        lambda cosine, product: 0.1 < cosine < 0.9 and product > 1.2,
-        lambda cosine, product: cosine > 1,
-        lambda cosine, product: cosine == 1,
-    )[trial % 4]
-    for _ in range(1000):
-        z_a, z_b = 2.5 * torch.randn(z_dim, generator=rng), 0.8 * torch.randn(z_dim, generator=rng)
-        if trial % 4 >= 2:
-            z_b = 1.7 * z_a
-        if fits(_cosine(z_a, z_b), z_a @ z_b):
+        lambda cosines, product: -0.5 < min(cosines) < -0.1 and -0.95 < product < 1.5 * min(cosines),
+        lambda cosines, product: 0.1 < min(cosines) < 0.5 and 1.5 * min(cosines) < product < 0.95,
+        lambda cosines, product: min(cosines) > 1,
+        lambda cosines, product: min(cosines) == max(cosines) == 1,
+        lambda cosines, product: 0.965 < min(cosines) < 0.985,
+    )[trial % 5]
+    for _ in range(5000):
+        z_a, z_b = 1.1 * torch.randn(z_dim, generator=rng), 0.5 * torch.randn(z_dim, generator=rng)
+        if trial % 5 >= 2:
+            z_a, z_b = 3 * z_a, 5.1 * z_a + (z_b if trial % 5 == 4 else 0)
+        if fits(_cosines(z_a, z_b), z_a @ z_b):
             break
     return {"z_a": z_a, "z_b": z_b, "weights": weights}
 
@@ -94,11 +103,6 @@ def _not_straight(z_a: Tensor, z_b: Tensor, weights: Tensor) -> Tensor:
     return _arc(z_a, z_b, weights, _angle(z_a, z_b))
 
 
-def _divided_by_angle(z_a: Tensor, z_b: Tensor, weights: Tensor) -> Tensor:
-    angle = _angle(z_a, z_b)
-    return interpolate_spherical(z_a, z_b, weights) * (angle.sin() / angle.clamp(min=1e-8))
-
-
 INTERPOLATE_SPHERICAL = Exercise(
     id="03.6",
     title="interpolation on a great circle",
@@ -108,6 +112,7 @@ INTERPOLATE_SPHERICAL = Exercise(
     reference=interpolate_spherical,
     atol=1e-3,  # float32 holds an angle near 0 to 0.0005
     rtol=1e-3,
+    n_trials=5,
     difficulty=3,
     minutes=15,
     hint="the angle comes from the *directions* of the ends, the shares from sines of parts of that angle, and where "
@@ -131,7 +136,7 @@ INTERPOLATE_SPHERICAL = Exercise(
         WrongAnswer(
             "acos of a product",
             _own_angle(lambda z_a, z_b: z_a @ z_b),
-            "all of your points are NaN: z_a @ z_b is no cosine before it is divided by both lengths.",
+            "z_a @ z_b is no cosine before it is divided by both lengths: where it is above 1, your points are NaN.",
         ),
         WrongAnswer(
             "divided by one length",
@@ -149,6 +154,18 @@ INTERPOLATE_SPHERICAL = Exercise(
             lambda z_a, z_b, weights: interpolate_spherical(z_a, z_b, weights) * (_cosine(z_a, z_b) < 1 - 1e-6),
             "parallel ends came out as 0: an epsilon under the fraction makes 0 of 0 / 0, and the limit is a straight "
             "line.",
+        ),
+        WrongAnswer(
+            "straight too soon",
+            lambda z_a, z_b, weights: (_straight if _angle(z_a, z_b) < 0.3 else interpolate_spherical)(
+                z_a, z_b, weights
+            ),
+            "you go straight where the angle is small, but not 0: at 0.2 the line is off the arc.",
+        ),
+        WrongAnswer(
+            "flipped",
+            lambda z_a, z_b, weights: interpolate_spherical(z_a, z_b if z_a @ z_b > 0 else -z_b, weights),
+            "you flip an end where the cosine is negative, as one may with quaternions: the codes z and -z differ.",
         ),
         WrongAnswer(
             "stays where parallel",
@@ -183,7 +200,9 @@ INTERPOLATE_SPHERICAL = Exercise(
         ),
         WrongAnswer(
             "divided by the angle",
-            _divided_by_angle,
+            lambda z_a, z_b, weights: (
+                interpolate_spherical(z_a, z_b, weights) * torch.sinc(_angle(z_a, z_b) / torch.pi)
+            ),
             "you divide by the angle: by its sine.",
         ),
         WrongAnswer(
@@ -218,11 +237,7 @@ INTERPOLATE_SPHERICAL = Exercise(
         ),
         WrongAnswer(
             "stretched to the mean length",
-            lambda z_a, z_b, weights: (
-                torch.nn.functional.normalize(interpolate_spherical(z_a, z_b, weights), dim=1)
-                * (z_a.norm() + z_b.norm())
-                / 2
-            ),
+            lambda z_a, z_b, weights: _unit_ends(z_a, z_b, weights) * (z_a.norm() + z_b.norm()) / 2,
             "you gave all points one length; at the ends they have to be z_a and z_b themselves.",
         ),
         WrongAnswer(
