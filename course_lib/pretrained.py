@@ -22,6 +22,12 @@ MODEL_MODULES = {  # class name -> where it is
     "ConvVAE": "course_lib.models.vae",
     "ConditionalVAE": "course_lib.models.vae",
     "RecurrentVAE": "course_lib.models.vae",
+    "DenseGenerator": "course_lib.models.gan",
+    "DenseDiscriminator": "course_lib.models.gan",
+    "ConvGenerator": "course_lib.models.gan",
+    "ConvDiscriminator": "course_lib.models.gan",
+    "WaveGenerator": "course_lib.models.wavegan",
+    "WaveDiscriminator": "course_lib.models.wavegan",
     "LatentGaussians": "course_lib.sampling",
 }
 RECORD_FIELDS = ("dataset", "steps", "train_seconds", "device", "seed", "metrics")

@@ -45,9 +45,10 @@ def keep_scale(layers: nn.Module, followed_by_silu: bool) -> None:
 
     Args:    followed_by_silu: a SiLU takes away half of the power, which larger weights put back."""
     for layer in layers.modules():
-        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+        if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.ConvTranspose1d | nn.ConvTranspose2d):
             n_added = layer.weight[0].numel()  # products that are summed for one number that comes out
-            if isinstance(layer, nn.ConvTranspose2d):  # each pixel is painted by kernel / stride positions a side
+            if isinstance(layer, nn.ConvTranspose1d | nn.ConvTranspose2d):
+                # Each value is painted by kernel / stride positions a side.
                 n_added = layer.in_channels * math.prod(layer.kernel_size) // math.prod(layer.stride)
             nn.init.normal_(layer.weight, std=math.sqrt((2 if followed_by_silu else 1) / n_added))
             nn.init.zeros_(layer.bias)
