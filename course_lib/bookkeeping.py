@@ -5,55 +5,20 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from course_lib.checkpoint import describe_model, refuse_other_run
+from course_lib.history import History, NonFiniteLoss, named_parts
 from course_lib.parallel import make_accelerator, own_slice, share_weights
 from course_lib.precision import choose_threads
 from course_lib.profiles import current_device
 
+__all__ = ["Books", "History", "NonFiniteLoss", "named_parts"]
+
 LONG_TRAINING = 100  # steps from which on it pays to ask how many threads are best
 READ_EVERY = 20  # steps between reading losses off a GPU: each reading makes it wait for Python
-
-
-@dataclass
-class History:
-    """What happened in a training, step by step."""
-
-    parts: dict[str, list[float]] = field(default_factory=dict)  # a curve for each named part of the loss
-    steps: list[int] = field(default_factory=list)  # 1, 2, ...: the x axis of the curves
-    seconds: float = 0.0  # spent training, all resumptions together
-    device: str = "cpu"
-    precision: str = "fp32"
-
-    @property
-    def steps_per_s(self) -> float:
-        return len(self.steps) / self.seconds if self.seconds else 0.0
-
-    @property
-    def total(self) -> list[float]:
-        """The loss that was minimised: the sum of the parts."""
-        return [sum(values) for values in zip(*self.parts.values(), strict=True)]
-
-
-class NonFiniteLoss(RuntimeError):
-    """A part of the loss, or a weight, became infinite or NaN."""
-
-
-def named_parts(parts: object) -> dict[str, Tensor]:
-    """What batch_loss returned, if it is what it should be.
-
-    Raises: TypeError if it is no dict of scalar tensors."""
-    if not isinstance(parts, dict):
-        raise TypeError(f"batch_loss returned a {type(parts).__name__}, need a dict such as {{'recon': loss.mean()}}")
-    for name, value in parts.items():
-        if not isinstance(value, Tensor) or value.ndim > 0:
-            kind = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-            raise TypeError(f"batch_loss returned {name!r} of {kind}, need a tensor without axes; take its mean()")
-    return parts
 
 
 class Books:
@@ -87,12 +52,7 @@ class Books:
             self.n_threads = choose_threads()
         self.accelerator, self.device, self.precision, why = make_accelerator(precision, device, self.n_threads)
         model.to(self.device)
-        self.optimizer = torch.optim.AdamW(
-            model.parameters(),
-            lr=settings["learning_rate"],
-            weight_decay=settings["weight_decay"],
-            fused=self.device.type in ("cpu", "cuda"),  # one pass over all weights
-        )
+        self.optimizers = self._make_optimizers()
         self.history = History(device=str(self.device), precision=self.precision)
         if found is not None:
             self._restore(found)
@@ -104,6 +64,20 @@ class Books:
         self.progress = progress and self.is_main
         if self.progress:
             print(self._opening_line(why))
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The only one, if there is only one."""
+        (optimizer,) = self.optimizers.values()
+        return optimizer
+
+    def _make_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {"": self._adamw(self.model, self.settings["learning_rate"])}
+
+    def _adamw(self, model: nn.Module, learning_rate: float, **more: object) -> torch.optim.AdamW:
+        fused = self.device.type in ("cpu", "cuda")  # one pass over all weights
+        decay = self.settings["weight_decay"]
+        return torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=decay, fused=fused, **more)
 
     # -- what the loop calls --------------------------------------------------------------------------------------
 
@@ -176,8 +150,11 @@ class Books:
                 self.history.parts.setdefault(name, []).append(value)
             self.history.steps.append(step)
         self.history.seconds = self.seconds_before + time.perf_counter() - self.started
-        self.bar.set_postfix(loss=f"{sum(rows[-1]):.3f}", refresh=False)
+        self.bar.set_postfix(self._bar_text(dict(zip(names, rows[-1], strict=True))), refresh=False)
         self.bar.update(len(steps))
+
+    def _bar_text(self, row: dict[str, float]) -> dict[str, str]:
+        return {"loss": f"{sum(row.values()):.3f}"}
 
     def _stop(self, what: str) -> None:
         kept = self.checkpoints.paths()[-1:] if self.checkpoints is not None else []
@@ -208,7 +185,11 @@ class Books:
             "precision": self.precision,
             "n_threads": self.n_threads,
             "model": self.model.state_dict(),
-            "optimizer": {str(key): value for key, value in self.optimizer.state_dict()["state"].items()},
+            "optimizer": {
+                f"{name}{key}": value
+                for name, optimizer in self.optimizers.items()
+                for key, value in optimizer.state_dict()["state"].items()
+            },
             "batches": self.batches.state_dict(),
             "rng": self.rng.get_state(),
             "rng_device": self.rng.device.type,
@@ -220,16 +201,8 @@ class Books:
 
     def _restore(self, found: dict) -> None:
         self.model.load_state_dict(found["model"])
-        params = list(self.model.parameters())
-        state = {
-            # The moments in the weight's own memory layout: the fused step walks through all three side by side.
-            int(key): {
-                name: torch.empty_like(params[int(key)]).copy_(value) if value.ndim else value
-                for name, value in moments.items()
-            }
-            for key, moments in found["optimizer"].items()
-        }
-        self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        for name, optimizer in self.optimizers.items():
+            _restore_moments(optimizer, name, found["optimizer"])
         self.batches.load_state_dict(found["batches"])
         if found["rng_device"] == self.rng.device.type:
             self.rng.set_state(found["rng"])
@@ -252,3 +225,18 @@ class Books:
         processes = f", {n} processes," if n > 1 else ""
         busy = " One thread, since the machine is busy." if self.n_threads < self.all_threads else ""
         return f"{start} on {self.device}{processes} in {self.precision} ({why}).{busy}"
+
+
+def _restore_moments(optimizer: torch.optim.Optimizer, name: str, saved: dict[str, dict]) -> None:
+    """Put back what an optimizer remembered of its weights; saved: {name + number of the weight: moments}."""
+    params = [param for group in optimizer.param_groups for param in group["params"]]
+    state = {
+        # The moments in the weight's own memory layout: the fused step walks through all three side by side.
+        i: {
+            key: torch.empty_like(param).copy_(value) if value.ndim else value
+            for key, value in saved[f"{name}{i}"].items()
+        }
+        for i, param in enumerate(params)
+        if f"{name}{i}" in saved
+    }
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

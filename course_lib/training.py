@@ -1,12 +1,14 @@
-"""The training loop of every notebook: five visible steps, on any device, that survives being killed.
+"""The training loops of every notebook: a few visible steps, on any device, that survive being killed.
 
-`fit` is meant to be read; `bookkeeping.Books` keeps what surrounds the steps: history, progress bar, checkpoints.
+`fit` and `fit_gan` are meant to be read; `bookkeeping.Books` keeps what surrounds the steps: history, progress bar,
+checkpoints; `players` what a game of two needs besides.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +16,21 @@ from torch import Tensor, nn
 from course_lib.bookkeeping import Books, History, NonFiniteLoss, named_parts
 from course_lib.checkpoint import Checkpoints
 from course_lib.parallel import average_gradients
+from course_lib.players import (
+    GameBooks,
+    GameOver,
+    Players,
+    Watch,
+    average_decay_at,
+    game_settings,
+    standing_still,
+    update_average,
+)
 
-__all__ = ["History", "NonFiniteLoss", "fit", "learning_rate_at"]
+if TYPE_CHECKING:
+    from course_lib.adversarial import Game
+
+__all__ = ["GameOver", "History", "NonFiniteLoss", "Watch", "fit", "fit_gan", "learning_rate_at"]
 
 
 def fit(
@@ -81,6 +96,90 @@ def fit(
                 books.call(on_step, step)
     model.eval()
     return books.history
+
+
+def fit_gan(
+    generator: nn.Module,
+    discriminator: nn.Module,
+    game: Game,
+    batches: Iterator[Tensor],
+    *,
+    n_steps: int,
+    rng: torch.Generator,
+    learning_rate: float | tuple[float, float] = 2e-4,
+    betas: tuple[float, float] = (0.5, 0.99),
+    weight_decay: float = 0.0,
+    n_warmup: int = 0,
+    anneal: bool = False,
+    n_critic: int = 1,
+    clip_norm: float | None = None,
+    average_decay: float = 0.999,
+    watch: Watch | None = Watch(),  # noqa: B008 (it is frozen)
+    checkpoints: Checkpoints | None = None,
+    save_every_s: float = 20.0,
+    save_every_steps: int | None = None,
+    precision: str = "auto",
+    device: torch.device | str | None = None,
+    on_step: Callable[[int, nn.Module], None] | None = None,
+    progress: bool = True,
+) -> tuple[nn.Module, History]:
+    """Train two players in place, and leave them in eval mode. What is not explained here is as in `fit`.
+
+    Args:
+        game: the rules: an adversarial.Game, or anything with its methods.
+        rng: handed to the game for all it draws.
+        learning_rate: of both players, or (generator's, discriminator's).
+        betas: of both Adams; a short memory of the gradient, since the other player keeps changing the task.
+        n_warmup, anneal: rise for so many steps; then stay, or fall along half a cosine as in `fit`.
+        n_critic: turns of the discriminator for each of the generator; the curves show the last one.
+        clip_norm: longest gradient allowed, for each player.
+        average_decay: how much of the generator's average each step keeps, in [0, 1).
+        watch: when to look at the game and what is alarming; None: never look.
+        on_step: called as on_step(step, average), with the generator's average in eval mode.
+    Returns: the generator's average, and the history of all steps: the discriminator's parts are named d_..., the
+             generator's g_...; readings and alarms are the watch's.
+    Raises:  NonFiniteLoss, CheckpointError as `fit`; GameOver: an alarm, if watch.stop.
+
+    Taught in: notebooks/04_gans.ipynb
+    """
+    settings = {"n_steps": n_steps, "betas": list(betas), "weight_decay": weight_decay, "n_warmup": n_warmup}
+    settings |= {"anneal": anneal, "n_critic": n_critic, "clip_norm": clip_norm, "average_decay": average_decay}
+    settings = game_settings(game, learning_rate, watch, **settings)
+    players = Players(generator, discriminator)
+    with GameBooks(players, batches, rng, settings, checkpoints, precision, device, progress) as books:
+        accelerator, (g_optimizer, d_optimizer) = books.accelerator, books.optimizers.values()
+        players.train()
+        for step in books.steps_to_do():
+            rise = min(1.0, step / max(1, n_warmup))
+            books.set_rate(learning_rate_at(step, n_steps, n_warmup, 1.0) if anneal else rise)
+            for _ in range(n_critic):  # 1. the discriminator's turn: real or fake?
+                index = books.next_batch()  # (B,)
+                with standing_still(generator), accelerator.autocast():
+                    d_parts = named_parts(game.discriminator_parts(generator, discriminator, index, rng, step))
+                d_optimizer.zero_grad()
+                accelerator.backward(sum(d_parts.values()))
+                average_gradients(discriminator.parameters(), accelerator)
+                if clip_norm is not None:
+                    nn.utils.clip_grad_norm_(discriminator.parameters(), clip_norm)
+                d_optimizer.step()
+
+            with standing_still(discriminator), accelerator.autocast():  # 2. the generator's turn: be taken for real
+                g_parts = named_parts(game.generator_parts(generator, discriminator, index, rng, step))
+            g_optimizer.zero_grad()
+            accelerator.backward(sum(g_parts.values()))
+            average_gradients(generator.parameters(), accelerator)
+            if clip_norm is not None:
+                nn.utils.clip_grad_norm_(generator.parameters(), clip_norm)
+            g_optimizer.step()
+
+            update_average(players.average, generator, average_decay_at(step, average_decay))
+            books.note(step, {f"d_{k}": v for k, v in d_parts.items()} | {f"g_{k}": v for k, v in g_parts.items()})
+            books.watch(step, game, watch)
+            books.save_if_due(step, save_every_s, save_every_steps)
+            if on_step is not None:
+                books.call(on_step, step)
+    players.eval()
+    return players.average, books.history
 
 
 def learning_rate_at(step: int, n_steps: int, n_warmup: int, peak: float) -> float:
