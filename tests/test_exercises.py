@@ -5,6 +5,7 @@ import inspect
 import json
 import math
 import pickle
+import re
 import sys
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from course_lib.exercises import FAILED, NOT_ATTEMPTED, PASSED, Exercise, check,
 from course_lib.exercises.attempts import MAX_PARTS
 
 ALL = exercises.list_exercises()
+MAGIC = re.compile(r"^\s*[%!]", re.MULTILINE)  # lines for IPython, not Python
 EACH = pytest.mark.parametrize("exercise", ALL, ids=lambda exercise: exercise.id)
 EACH_WRONG = pytest.mark.parametrize(
     ("exercise", "wrong"),
@@ -113,7 +115,7 @@ def test_the_notebook_poses_the_exercise_as_declared_and_its_solution_passes(exe
     task = "\n".join(source for _, source in cells[max(0, posed[0] - 2) : posed[0]])
     assert exercise.dots in task and f"{exercise.points} point" in task and f"{exercise.minutes} min" in task
 
-    code = [ast.parse(source) for kind, source in cells[: posed[0]] if kind == "code" and "%" not in source]
+    code = [ast.parse(source) for kind, source in cells[: posed[0]] if kind == "code" and not MAGIC.search(source)]
     imports = [node for tree in code for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
     names: dict = {}
     exec(compile(ast.Module(imports, []), "imports", "exec"), names)
