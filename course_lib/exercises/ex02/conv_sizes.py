@@ -34,7 +34,8 @@ def _call_for_sizes(fn, inputs):
     """One call by name. Whole numbers of numpy count as Python's; an array is told what a tensor is."""
     sizes = fn(**inputs)
     if isinstance(sizes, list | tuple):
-        sizes = [int(size) if type(size).__name__.startswith(("int", "uint")) else size for size in sizes]
+        some = [size for size, _ in zip(sizes, range(200), strict=False)]  # a list of a learner's own may have no end
+        sizes = [int(size) if type(size).__name__.startswith(("int", "uint")) else size for size in some]
     elif hasattr(sizes, "tolist"):
         sizes = torch.as_tensor(sizes)
     return {"output": sizes}
