@@ -204,6 +204,7 @@ def clip_log_mels(clips: Clips, cfg: AudioConfig) -> Tensor:
             f"got clips at {clips.sample_rate_hz} Hz, but the AudioConfig says {cfg.sample_rate_hz} Hz; "
             "resample() the clips, or make an AudioConfig for their rate"
         )
+
     def compute(clips: Clips) -> Tensor:
         # Batches bound the memory; a cached tensor must stay usable in autograd, so never an inference tensor.
         with torch.inference_mode(False), torch.no_grad():
