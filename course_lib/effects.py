@@ -112,13 +112,31 @@ def change_pitch(wave: Tensor, n_semitones: float) -> Tensor:
     return fit_length(change_speed(stretch_time(wave, ratio), ratio), wave.shape[-1])
 
 
-def add_noise(wave: Tensor, snr_db: float | Tensor, rng: torch.Generator) -> Tensor:
-    """Add white Gaussian noise, scaled so that each clip's power over the noise's is snr_db exactly.
+def mix_at_snr(speech: Tensor, noise: Tensor, snr_db: float | Tensor) -> Tensor:
+    """Speech plus noise, the noise scaled clip by clip so that the ratio of their powers is snr_db exactly.
 
-    Power is taken over the whole clip, padding included; a silent clip has no ratio and stays silent.
+    Power is the mean square over the whole clip, padding included. The speech is left as it is: a network that learns
+    to give it back must find it at its own level. Silent speech has no ratio, and gets no noise.
+    Args:    speech, noise: (B, T) or (T,) alike.     snr_db: number, or (B,) per clip; smaller is noisier.
+    Returns: as speech, and not clipped: loud noise may pass 1.
+    Raises:  ValueError for unequal shapes, or silent noise, which no factor makes louder."""
+    if speech.shape != noise.shape:
+        raise ValueError(f"got speech {tuple(speech.shape)} and noise {tuple(noise.shape)}; need equal shapes")
+    if not (noise.square().mean(dim=-1) > 0).all():
+        raise ValueError("a clip of the noise is silent: no factor brings it to a level; draw or cut it anew")
+    return _add_scaled(speech, noise, snr_db)
+
+
+def add_noise(wave: Tensor, snr_db: float | Tensor, rng: torch.Generator) -> Tensor:
+    """Add white Gaussian noise, scaled so that each clip's power over the noise's is snr_db exactly; see mix_at_snr.
+
     Args: snr_db: number, or (B,) per clip; smaller is noisier, 0 as loud as the sound.
     """
     noise = torch.randn(wave.shape, generator=rng, device=rng.device, dtype=wave.dtype).to(wave.device)
+    return _add_scaled(wave, noise, snr_db)
+
+
+def _add_scaled(wave: Tensor, noise: Tensor, snr_db: float | Tensor) -> Tensor:
     snr_db = torch.as_tensor(snr_db, device=wave.device, dtype=wave.dtype)
     wanted = wave.square().mean(-1) * 10 ** (-snr_db / 10)  # (...): the noise's power
     return wave + noise * (wanted / noise.square().mean(-1)).sqrt()[..., None]

@@ -39,24 +39,6 @@ def babble_noise(voices: Tensor, n_clips: int, rng: torch.Generator, n_talkers: 
     return noise / noise.square().mean(dim=1, keepdim=True).sqrt()
 
 
-def mix_at_snr(speech: Tensor, noise: Tensor, snr_db: float | Tensor) -> Tensor:
-    """Speech plus noise, the noise scaled clip by clip so that the ratio of their powers is snr_db exactly.
-
-    Power is the mean square over the whole clip, padding included. The speech is left as it is: a network that learns
-    to give it back must find it at its own level. Silent speech has no ratio, and gets no noise.
-    Args:    speech, noise: (B, T) or (T,) alike.     snr_db: number, or (B,) per clip; smaller is noisier.
-    Returns: as speech, and not clipped: loud noise may pass 1.
-    Raises:  ValueError for unequal shapes, or silent noise, which no factor makes louder."""
-    if speech.shape != noise.shape:
-        raise ValueError(f"got speech {tuple(speech.shape)} and noise {tuple(noise.shape)}; need equal shapes")
-    noise_power = noise.square().mean(dim=-1, keepdim=True)  # (B, 1)
-    if not (noise_power > 0).all():
-        raise ValueError("a clip of the noise is silent: no factor brings it to a level; draw or cut it anew")
-    snr_db = torch.as_tensor(snr_db, device=speech.device, dtype=speech.dtype)[..., None]
-    wanted = speech.square().mean(dim=-1, keepdim=True) * 10 ** (-snr_db / 10)  # (B, 1)
-    return speech + noise * (wanted / noise_power).sqrt()
-
-
 def noise_spectrum(noise: Tensor, cfg: AudioConfig) -> Tensor:
     """Mean power of each frequency bin over frames that hold noise only. (B, T) -> (B, K).
 

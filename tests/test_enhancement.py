@@ -6,10 +6,10 @@ import pytest
 import scipy.signal
 import torch
 
+from course_lib.effects import mix_at_snr
 from course_lib.enhancement import (
     babble_noise,
     coloured_noise,
-    mix_at_snr,
     noise_spectrum,
     spectral_subtraction,
     subtract_noise,

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from course_lib.enhancement import mix_at_snr
+from course_lib.effects import mix_at_snr
 from course_lib.exercises.framework import Exercise, WrongAnswer
 
 
