@@ -114,7 +114,6 @@ def test_frames_are_the_columns_of_the_pictures():
     assert torch.equal(frames[2 * 64 + 5], clip_log_mels(clips, FRAME_CONFIG)[2, :, 5])
 
 
-@pytest.mark.skipif("cvae" not in NAMES, reason="cvae is not trained yet")
 def test_the_voice_is_understood_and_is_no_memory_of_its_clips():
     _, record = load_pretrained("cvae")
     metrics = record["metrics"]

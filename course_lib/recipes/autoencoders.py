@@ -9,12 +9,13 @@ from torch.nn import functional as F
 from course_lib.checkpoint import Checkpoints
 from course_lib.datasets import BatchIndices, load_clips
 from course_lib.features import AudioConfig, clip_log_mels, from_unit
-from course_lib.metrics import balanced_rows, judged_accuracy, load_judge, mel_cepstral_distance
+from course_lib.metrics import judged_accuracy, load_judge, mel_cepstral_distance
 from course_lib.models.autoencoder import ConvAutoencoder, DenseAutoencoder
 from course_lib.profiles import current_device, current_profile
 from course_lib.recipes.frames import FRAME_CONFIG, frames_of, resynthesise_frames
 from course_lib.recipes.judge import vocoded_mels
-from course_lib.recipes.record import Made, Recipe, record_of, smaller
+from course_lib.recipes.record import Made, Recipe, record_of
+from course_lib.recipes.speech import one_of_each_digit, smaller
 from course_lib.training import fit
 from course_lib.vocoder import vocode
 
@@ -73,8 +74,7 @@ def train_conv_autoencoder(dataset: str, checkpoints: Checkpoints, seed: int = 0
         "judged": judged_accuracy(load_judge(dataset, clips.device, cfg), vocoded_mels(recon, cfg), test.digits),
         "mcd_db": mel_cepstral_distance(from_unit(x, cfg), from_unit(recon, cfg)).mean().item(),
     }
-    rows = balanced_rows(test, min(len(test), len(clips.digit_names)))
-    wave = vocode(recon[rows[test.digits[rows].argsort()]], cfg).flatten()
+    wave = vocode(recon[one_of_each_digit(test)], cfg).flatten()
     return Made(model, record_of(dataset, history, seed, cfg, metrics), wave)
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from course_lib.audio import fit_length
 from course_lib.checkpoint import Checkpoints
 from course_lib.clips import Clips
 from course_lib.datasets import BatchIndices, load_clips
-from course_lib.effects import change_speed
-from course_lib.enhancement import babble_noise, coloured_noise, mix_at_snr, spectral_subtraction
+from course_lib.effects import mix_at_snr
+from course_lib.enhancement import babble_noise, coloured_noise, spectral_subtraction
 from course_lib.features import AudioConfig, from_unit, log_mel, to_unit
 from course_lib.metrics import balanced_rows, judged_accuracy, load_judge, mel_cepstral_distance
 from course_lib.models.principal import PrincipalAutoencoder
 from course_lib.profiles import current_device, current_profile
-from course_lib.recipes.record import Made, Recipe, record_of, smaller
+from course_lib.recipes.record import Made, Recipe, record_of
+from course_lib.recipes.speech import smaller, waves_at_speeds
 from course_lib.training import fit
 from course_lib.vocoder import vocode
 
@@ -94,7 +94,7 @@ def _while_spoken(snr_db: Tensor, n_valid: Tensor, n_samples: int) -> Tensor:
 def _at_all_speeds(clips: Clips) -> tuple[Tensor, Tensor]:
     """The clips as recorded, then slower and faster: waves (V * N, T), spoken samples (V * N,)."""
     n_samples = clips.waves.shape[1]
-    waves = [clips.waves, *(fit_length(change_speed(clips.waves, speed), n_samples) for speed in SPEEDS)]
+    waves = [clips.waves, *waves_at_speeds(clips, SPEEDS)]
     n_valid = [clips.n_valid, *((clips.n_valid / speed).long().clamp_max(n_samples) for speed in SPEEDS)]
     return torch.cat(waves), torch.cat(n_valid)
 

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from course_lib.clips import Clips
 from course_lib.features import AudioConfig, clip_log_mels, log_mel, to_unit
-from course_lib.metrics import balanced_rows, judged_accuracy, load_judge
+from course_lib.metrics import judged_accuracy, load_judge
+from course_lib.recipes.speech import one_of_each_digit
 from course_lib.vocoder import vocode
 
 FRAME_CONFIG = AudioConfig(n_mels=80)
@@ -33,5 +34,4 @@ def resynthesise_frames(recode: Callable[[Tensor], Tensor], clips: Clips) -> tup
     cfg = AudioConfig()  # the judge's
     judge = load_judge(clips.dataset, clips.device, cfg)
     judged = judged_accuracy(judge, to_unit(log_mel(waves, cfg), cfg), test.digits)
-    rows = balanced_rows(test, min(len(test), len(clips.digit_names)))
-    return judged, waves[rows[test.digits[rows].argsort()]].flatten()
+    return judged, waves[one_of_each_digit(test)].flatten()

@@ -6,16 +6,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from course_lib.audio import fit_length
 from course_lib.checkpoint import Checkpoints
 from course_lib.datasets import BatchIndices, Clips, load_clips
-from course_lib.effects import change_speed
 from course_lib.features import AudioConfig, clip_log_mels, log_mel, to_unit
 from course_lib.losses import unsure_divergence
 from course_lib.metrics import inception_score
 from course_lib.models.classifier import DigitClassifier, vary_mels
 from course_lib.profiles import current_device, current_profile
 from course_lib.recipes.record import Made, Recipe, record_of
+from course_lib.recipes.speech import waves_at_speeds
 from course_lib.training import fit
 from course_lib.vocoder import vocode
 
@@ -109,11 +108,8 @@ def noise_mels(n_clips: int, cfg: AudioConfig, rng: torch.Generator) -> Tensor:
 
 def _speech_pool(clips: Clips, cfg: AudioConfig) -> Tensor:
     """Each clip as recorded, vocoded, and at other speeds: (V, N, M, L)."""
-    n_samples = clips.waves.shape[1]
     versions = [clip_log_mels(clips, cfg)]
-    versions += [
-        to_unit(log_mel(fit_length(change_speed(clips.waves, speed), n_samples), cfg), cfg) for speed in SPEEDS
-    ]
+    versions += [to_unit(log_mel(waves, cfg), cfg) for waves in waves_at_speeds(clips, SPEEDS)]
     return torch.stack([*versions, vocoded_mels(versions[0], cfg), vocoded_mels(versions[1], cfg)])
 
 

@@ -7,18 +7,17 @@ import time
 import torch
 from torch import Tensor
 
-from course_lib.audio import fit_length
 from course_lib.checkpoint import Checkpoints
 from course_lib.datasets import BatchIndices, Clips, load_clips
-from course_lib.effects import change_speed
 from course_lib.features import AudioConfig, clip_log_mels, log_mel, to_unit
 from course_lib.losses import elbo, elbo_parts, iwae_bound, log_importance_weights
-from course_lib.metrics import reference_scores, score_waves
+from course_lib.metrics import balanced_rows, score_waves
 from course_lib.models.vae import ConditionalVAE, DenseVAE, reparameterise
 from course_lib.pretrained import load_pretrained
 from course_lib.profiles import current_device, current_profile
 from course_lib.recipes.frames import FRAME_CONFIG, frames_of, resynthesise_frames
-from course_lib.recipes.record import Made, Recipe, record_of, smaller
+from course_lib.recipes.record import Made, Recipe, record_of
+from course_lib.recipes.speech import smaller, waves_at_speeds
 from course_lib.sampling import LatentGaussians, balanced_labels, draw_observation, fit_latent_gaussians, fit_sigma
 from course_lib.training import History, fit
 from course_lib.vocoder import vocode
@@ -103,9 +102,8 @@ def fit_cvae_latents(dataset: str, _: Checkpoints) -> Made:
 
 def mels_at_speeds(clips: Clips, cfg: AudioConfig) -> Tensor:
     """The clips as recorded, then a little slower and faster: (V * N, M, L)."""
-    n_samples = clips.waves.shape[1]
-    changed = [fit_length(change_speed(clips.waves, speed), n_samples) for speed in SPEEDS]
-    return torch.cat([clip_log_mels(clips, cfg), *(to_unit(log_mel(waves, cfg), cfg) for waves in changed)])
+    changed = (to_unit(log_mel(waves, cfg), cfg) for waves in waves_at_speeds(clips, SPEEDS))
+    return torch.cat([clip_log_mels(clips, cfg), *changed])
 
 
 def vary_gain(unit_mel: Tensor, rng: torch.Generator) -> Tensor:
@@ -140,7 +138,8 @@ def cvae_scores(
         if seed == 1:
             sample = waves[: len(clips.digit_names)].flatten()
             means = score_waves(vocode(pictures.clamp(-1, 1), cfg), digits, clips, cfg=cfg)
-    real = reference_scores(clips, n_clips, cfg=cfg)["real test speech"]
+    test = clips.test.select(balanced_rows(clips.test, n_clips))
+    real = score_waves(test.waves, test.digits, clips, cfg=cfg)
     found = {
         name: sum(scores[name] for scores in drawn) / len(drawn) for name in drawn[0] if drawn[0][name] is not None
     }
