@@ -1,4 +1,4 @@
-"""Players side by side, and sliders: with a still picture where no slider can move.
+"""Players side by side, samples while a model trains, and sliders: with a still picture where no slider can move.
 
 Works in JupyterLab, in Colab and in static pages made by nbconvert. Sound and pictures lie inside the HTML itself, so
 an executed notebook keeps them.
@@ -12,11 +12,11 @@ import importlib.util
 import io
 import os
 import wave as wav_format
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from course_lib.audio import PCM_STEPS, peak_level_db, rms_level_db
 from course_lib.features import AudioConfig, log_mel, to_unit
@@ -40,23 +40,91 @@ def compare_sounds(sounds: Mapping[str, Tensor], rate_hz: int, cfg: AudioConfig 
     if not isinstance(sounds, Mapping) or not sounds:
         raise ValueError(f"sounds: got {type(sounds).__name__} of nothing to hear; need {{'label': wave (T,), ...}}")
     waves = {str(label): _one_clip(str(label), wave) for label, wave in sounds.items()}
-    total_s = sum(map(len, waves.values())) / rate_hz
+    _refuse_too_much(sum(map(len, waves.values())) / rate_hz)
+    _refuse_another_rate(rate_hz, cfg)
+    rows = [_row(label, wave, rate_hz, cfg) for label, wave in waves.items()]
+    display(_table(waves, rows, rate_hz, cfg), raw=True)
+
+
+class LiveSamples:
+    """What a model sounds like while it trains, for fit's and fit_gan's on_step: a row a step in one growing table.
+
+    Rows that are there stay, also if the training is interrupted. A training that goes on from a checkpoint draws the
+    rows that are still to come; one that was finished draws none.
+
+    Args:
+        draw: model -> waves (n, T) in [-1, 1], from the same noise each time, so that rows can be compared; called in
+            eval mode and without gradients. The n clips are played one after another.
+        rate_hz: samples a second.
+        at_steps: at which steps; the sound of all rows together, at most MOST_SECONDS.
+        cfg: add a log-mel picture of each row.
+    """
+
+    def __init__(
+        self,
+        draw: Callable[[nn.Module], Tensor],
+        rate_hz: int,
+        at_steps: Sequence[int],
+        cfg: AudioConfig | None = None,
+    ):
+        _refuse_another_rate(rate_hz, cfg)
+        self.draw, self.rate_hz, self.at_steps, self.cfg = draw, rate_hz, sorted(set(at_steps)), cfg
+        self.kept: dict[int, Tensor] = {}  # step -> (n, T), on the CPU
+        self._rows: dict[int, str] = {}
+        self._handle = None  # of the display that grows
+
+    def __call__(self, step: int, model: nn.Module) -> None:
+        """Draw, if it is time to. Raises: ValueError for waves that can't be played, naming the step."""
+        if step not in self.at_steps:
+            return
+        was_training = model.training
+        with torch.no_grad():
+            waves = self.draw(model.eval())
+        model.train(was_training)
+        if waves.ndim != 2:
+            raise ValueError(f"step {step}: draw gave {tuple(waves.shape)}, need waves (n, T)")
+        _refuse_too_much(waves.numel() * len(self.at_steps) / self.rate_hz)
+        label, width_px = f"step {step:,}", min(140 * len(waves), 560)
+        self._rows[step] = _row(label, _one_clip(label, waves.flatten()), self.rate_hz, self.cfg, width_px)
+        self.kept[step] = waves.detach().float().cpu()
+        self._show()
+
+    def _show(self) -> None:
+        from IPython import display, get_ipython
+
+        waves = {f"step {step:,}": waves.flatten() for step, waves in self.kept.items()}
+        shown = _table(waves, list(self._rows.values()), self.rate_hz, self.cfg)
+        if get_ipython() is None:  # a script: nobody to play to
+            print(shown["text/plain"].splitlines()[-1])
+        elif self._handle is None:
+            self._handle = display.display(shown, raw=True, display_id=True)
+        else:
+            self._handle.update(shown, raw=True)
+
+
+def _refuse_too_much(total_s: float) -> None:
     if total_s > MOST_SECONDS:
         raise ValueError(f"got {total_s:.0f} s of sound, at most {MOST_SECONDS:.0f} s fit; show fewer or shorter ones")
+
+
+def _refuse_another_rate(rate_hz: int, cfg: AudioConfig | None) -> None:
     if cfg is not None and cfg.sample_rate_hz != rate_hz:
         raise ValueError(f"got sounds at {rate_hz} Hz and a cfg for {cfg.sample_rate_hz} Hz; resample() the sounds")
+
+
+def _table(waves: Mapping[str, Tensor], rows: list[str], rate_hz: int, cfg: AudioConfig | None) -> dict[str, str]:
+    """The rows as HTML, and what there is to hear as text."""
     heads = ["Sound", "Listen", "Peak (dBFS)", "RMS (dBFS)", "Length (s)", *(["Log-mel"] if cfg else [])]
     head = "".join(f"<th style='{CELL}'>{text}</th>" for text in heads)
-    rows = "".join(_row(label, wave, rate_hz, cfg) for label, wave in waves.items())
     text = "\n".join(
         f"{label}{_remark(wave)}: peak {float(peak_level_db(wave)):.1f} dBFS, {len(wave) / rate_hz:.2f} s"
         for label, wave in waves.items()
     )
-    table = f"<table style='border-collapse:collapse'><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-    display({"text/html": table, "text/plain": text}, raw=True)
+    table = f"<table style='border-collapse:collapse'><thead><tr>{head}</tr></thead>"
+    return {"text/html": f"{table}<tbody>{''.join(rows)}</tbody></table>", "text/plain": text}
 
 
-def _row(label: str, wave: Tensor, rate_hz: int, cfg: AudioConfig | None) -> str:
+def _row(label: str, wave: Tensor, rate_hz: int, cfg: AudioConfig | None, width_px: int = 140) -> str:
     player = (
         f"<audio controls style='height:34px;width:240px' aria-label='{html.escape(label, quote=True)}'>"
         f"<source src='data:audio/wav;base64,{_to_wav(wave, rate_hz)}' type='audio/wav'></audio>"
@@ -70,7 +138,7 @@ def _row(label: str, wave: Tensor, rate_hz: int, cfg: AudioConfig | None) -> str
     ]
     if cfg is not None:
         cells.append(
-            f"<img alt='log-mel picture' style='height:56px;width:140px' src='data:image/png;base64,"
+            f"<img alt='log-mel picture' style='height:56px;width:{width_px}px' src='data:image/png;base64,"
             f"{_to_png(to_unit(log_mel(wave, cfg), cfg))}'>"
         )
     return "<tr>" + "".join(f"<td style='{CELL}'>{cell}</td>" for cell in cells) + "</tr>"

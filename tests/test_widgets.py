@@ -24,7 +24,7 @@ from matplotlib import image
 from course_lib import widgets
 from course_lib.audio import read_wave, write_wave
 from course_lib.features import AudioConfig, log_mel
-from course_lib.widgets import compare_sounds, explore
+from course_lib.widgets import LiveSamples, compare_sounds, explore
 
 RATE_HZ = 8000
 TONE = 0.25 * torch.sin(2 * math.pi * 440 * torch.arange(2000) / RATE_HZ)
@@ -122,6 +122,98 @@ def test_what_cannot_be_played_is_refused_by_name(sounds, message, shown):
 def test_a_picture_made_for_another_rate_is_refused(shown):
     with pytest.raises(ValueError, match="16000 Hz and a cfg for 8000 Hz"):
         compare_sounds({"a": TONE}, 16_000, AudioConfig())
+
+
+# -- LiveSamples ----------------------------------------------------------------------------------------------------
+
+
+class Voice(torch.nn.Module):
+    """Three clips of a tone as loud as it was told to be."""
+
+    def __init__(self, level: float = 0.25):
+        super().__init__()
+        self.level = torch.nn.Parameter(torch.tensor(level))
+
+    def forward(self) -> torch.Tensor:
+        return self.level * TONE[None, :1000] * torch.tensor([[4.0], [2.0], [0.0]])
+
+
+@pytest.fixture
+def handle(monkeypatch) -> SimpleNamespace:
+    """A kernel's display: what was shown first, and each update of it."""
+    seen = SimpleNamespace(first=[], updates=[])
+
+    def display(shown, **how):
+        assert how == {"raw": True, "display_id": True}
+        seen.first.append(shown)
+        return SimpleNamespace(update=lambda shown, raw: seen.updates.append(shown))
+
+    monkeypatch.setattr(IPython, "get_ipython", lambda: SimpleNamespace(kernel=object()))
+    monkeypatch.setattr(IPython.display, "display", display)
+    return seen
+
+
+def test_live_samples_add_a_row_at_each_chosen_step_and_keep_the_others(handle):
+    model, modes = Voice(), []
+
+    def draw(voice):
+        modes.append((voice.training, torch.is_grad_enabled()))
+        return voice()
+
+    live = LiveSamples(draw, RATE_HZ, at_steps=(1200, 2, 5), cfg=AudioConfig())
+    for step in (1, 2, 3, 5, 1199, 1200):
+        model.level.data.fill_(step / 2000)
+        live(step, model)
+    assert modes == [(False, False)] * 3 and model.training  # eval while drawing; left as it was
+    assert len(handle.first) == 1 and len(handle.updates) == 2  # one output, updated
+    last = handle.updates[-1]["text/html"]
+    assert re.findall(r"<b>(step [0-9,]+)</b>", last) == ["step 2", "step 5", "step 1,200"]
+    assert len(decode(last)) == len(decode(last, "image/png")) == 3 and "width:420px" in last
+    played = soundfile.read(decode(last)[2])[0]
+    assert played.shape == (3000,)  # the clips of a row, one after another
+    np.testing.assert_allclose(played[:1000], 2.4 * TONE[:1000].numpy().clip(-1, 1), atol=1e-4)
+    assert list(live.kept) == [2, 5, 1200] and live.kept[5].shape == (3, 1000)
+    assert live.kept[5].abs().max() == pytest.approx(4 * 0.0025 * TONE[:1000].abs().max().item(), rel=1e-3)
+    assert handle.updates[-1]["text/plain"].count("step") == 3
+
+
+def test_live_samples_stop_a_training_early_rather_than_late(handle):
+    too_long = LiveSamples(lambda _: torch.zeros(30, 4000), RATE_HZ, at_steps=range(1, 10))
+    with pytest.raises(ValueError, match="got 135 s of sound"):
+        too_long(1, Voice())
+    with pytest.raises(ValueError, match="step 7: the wave holds NaN"):
+        LiveSamples(lambda _: torch.full((2, 30), math.nan), RATE_HZ, [7])(7, Voice())
+    with pytest.raises(ValueError, match=r"step 7: draw gave \(30,\), need waves"):
+        LiveSamples(lambda _: torch.zeros(30), RATE_HZ, [7])(7, Voice())
+    with pytest.raises(ValueError, match="got sounds at 16000 Hz and a cfg for 8000 Hz"):
+        LiveSamples(lambda voice: voice(), 16_000, [1], AudioConfig())
+    assert handle.first == []
+
+
+def test_live_samples_in_a_script_say_one_line_a_row(capsys):
+    live = LiveSamples(lambda voice: voice(), RATE_HZ, at_steps=[1, 2])
+    live(1, Voice())
+    live(2, Voice())
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:7] for line in lines] == ["step 1:", "step 2:"]
+
+
+def test_live_samples_in_a_real_kernel_while_a_model_trains():
+    cells = [
+        "import torch\nfrom torch import nn\nfrom course_lib.clips import BatchIndices\n"
+        "from course_lib.training import fit\nfrom course_lib.widgets import LiveSamples\nmodel = nn.Linear(3, 200)",
+        "live = LiveSamples(lambda m: m(torch.eye(3)[:2]).tanh(), 8000, at_steps=(1, 4))\n"
+        "def loss(m, index, rng):\n    return {'l': m(torch.randn(len(index), 3)).square().mean()}\n"
+        "rng = torch.Generator().manual_seed(0)\n"
+        "fit(model, loss, BatchIndices(9, 4, rng), n_steps=5, learning_rate=0.1, rng=rng, on_step=live,"
+        " device='cpu', precision='fp32', progress=False); print(sorted(live.kept))",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    nbclient.NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
+    outputs = notebook.cells[1].outputs
+    (table,) = [output.data["text/html"] for output in outputs if "data" in output]
+    assert re.findall(r"<b>(step \d)</b>", table) == ["step 1", "step 4"] and len(decode(table)) == 2
+    assert "[1, 4]" in str(outputs)
 
 
 # -- explore --------------------------------------------------------------------------------------------------------
