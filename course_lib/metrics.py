@@ -32,6 +32,7 @@ __all__ = [
     "judge_logits",
     "judged_accuracy",
     "load_judge",
+    "load_speaker_judge",
     "mel_cepstral_distance",
     "nearest_distances",
     "recognise_digits",
@@ -50,12 +51,23 @@ def load_judge(dataset: str, device: str | torch.device = "cpu", cfg: AudioConfi
 
     Args:    cfg: how the pictures that it will judge are made, to check that it learned from the same kind.
     Raises:  CheckpointError if there is no such judge; ValueError if it learned from pictures made otherwise."""
-    judge, record = load_pretrained(f"judge_{dataset}", device)
+    return _frozen(f"judge_{dataset}", device, cfg)
+
+
+def load_speaker_judge(
+    dataset: str, device: str | torch.device = "cpu", cfg: AudioConfig | None = None
+) -> DigitClassifier:
+    """The judge that reads who speaks: a class for each of the set's speaker_names.
+
+    Arguments and errors as load_judge's; judge_logits and judged_accuracy(judge, mels, speakers) work with it too."""
+    return _frozen(f"speaker_judge_{dataset}", device, cfg)
+
+
+def _frozen(name: str, device: str | torch.device, cfg: AudioConfig | None) -> DigitClassifier:
+    judge, record = load_pretrained(name, device)
     learned_from = record.get("audio_config")
     if cfg is not None and learned_from is not None and AudioConfig(**learned_from) != cfg:
-        raise ValueError(
-            f"judge_{dataset} reads pictures of AudioConfig(**{learned_from}), got {cfg}; use AudioConfig()"
-        )
+        raise ValueError(f"{name} reads pictures of AudioConfig(**{learned_from}), got {cfg}; use AudioConfig()")
     return judge.eval().requires_grad_(False)
 
 

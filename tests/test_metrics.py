@@ -23,6 +23,7 @@ from course_lib.metrics import (
     judge_logits,
     judged_accuracy,
     load_judge,
+    load_speaker_judge,
     mel_cepstral_distance,
     nearest_distances,
     reference_scores,
@@ -233,6 +234,18 @@ def test_confusion_counts_put_what_was_meant_in_rows_and_nothing_heard_last():
 def test_load_judge_refuses_pictures_of_another_kind(clips):
     with pytest.raises(ValueError, match="reads pictures of"):
         load_judge(clips.dataset, cfg=AudioConfig(floor_db=-80))
+
+
+def test_the_speaker_judge_tells_who_speaks(clips):
+    judge = load_speaker_judge(clips.dataset, cfg=CFG)
+    assert judge.config["n_classes"] == len(clips.speaker_names)
+    assert not judge.training and not any(weight.requires_grad for weight in judge.parameters())
+    rows = balanced_rows(clips.test, 60)
+    mels = clip_log_mels(clips.test, CFG)[rows]
+    assert judged_accuracy(judge, mels, clips.test.speakers[rows]) >= 0.95
+    assert judged_accuracy(judge, mels, clips.test.digits[rows]) < 0.5  # who, not what
+    with pytest.raises(ValueError, match=f"speaker_judge_{clips.dataset} reads pictures of"):
+        load_speaker_judge(clips.dataset, cfg=AudioConfig(floor_db=-80))
 
 
 # -- on clips -------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Judges: longer than in notebook 01, at several speeds, and unsure of noise."""
+"""Judges of digits and of speakers: longer than in notebook 01, at several speeds, and unsure of noise."""
 
 from __future__ import annotations
 
@@ -19,29 +19,34 @@ from course_lib.training import fit
 from course_lib.vocoder import vocode
 
 SPEEDS = (0.88, 0.94, 1.06, 1.12)  # tape speeds: longer and deeper, shorter and higher voices than the set holds
+SAME_VOICE_SPEEDS = (0.98, 1.02)  # who speaks is still the same
 NOISE_CLIPS = 16  # a batch, beside 64 of speech
 NOISE_WEIGHT = 0.3
 
 
-def train_judge(dataset: str, checkpoints: Checkpoints, seed: int = 0) -> Made:
-    """A judge of generated sounds: sure of speech, vocoded speech included, and unsure of noise."""
+def train_judge(dataset: str, checkpoints: Checkpoints, seed: int = 0, reads: str = "digits") -> Made:
+    """A judge of generated sounds: sure of speech, vocoded speech included, and unsure of noise.
+
+    Args:    reads: "digits" (what is said), or "speakers" (who says it)."""
     cfg, device, profile = AudioConfig(), current_device(), current_profile()
-    n_steps = profile.pick(smoke=10, quick=4000, full=4000)
+    speeds, n_long = (SPEEDS, 4000) if reads == "digits" else (SAME_VOICE_SPEEDS, 1500)
+    n_steps = profile.pick(smoke=10, quick=n_long, full=n_long)
     clips = load_clips(dataset, device)
     train_set, test_set = clips.train, clips.test
     if profile.name == "smoke":
         train_set, test_set = train_set.select(torch.arange(32)), test_set.select(torch.arange(16))
-    mels, digits = _speech_pool(train_set, cfg), train_set.digits  # (V, N, M, L), (N,)
+    mels, labels = _speech_pool(train_set, cfg, speeds), _labels(train_set, reads)  # (V, N, M, L), (N,)
     n_versions, n_clips = mels.shape[:2]
     torch.manual_seed(seed)
-    model = DigitClassifier(n_classes=len(clips.digit_names), n_mels=cfg.n_mels)
+    names = clips.digit_names if reads == "digits" else clips.speaker_names
+    model = DigitClassifier(n_classes=len(names), n_mels=cfg.n_mels)
     rng = torch.Generator(device).manual_seed(seed)
 
     def batch_loss(model: DigitClassifier, index: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
         speech = vary_mels(mels.flatten(0, 1)[index], rng)  # (B, M, L)
-        logits = model(torch.cat([speech, noise_mels(NOISE_CLIPS, cfg, rng)]))  # (B + NOISE_CLIPS, 10)
+        logits = model(torch.cat([speech, noise_mels(NOISE_CLIPS, cfg, rng)]))  # (B + NOISE_CLIPS, C)
         return {
-            "cross_entropy": F.cross_entropy(logits[: len(index)], digits[index % n_clips]),
+            "cross_entropy": F.cross_entropy(logits[: len(index)], labels[index % n_clips]),
             "unsure_of_noise": NOISE_WEIGHT * unsure_divergence(logits[len(index) :]),
         }
 
@@ -54,11 +59,15 @@ def train_judge(dataset: str, checkpoints: Checkpoints, seed: int = 0) -> Made:
         rng=rng,
         checkpoints=checkpoints,
     )
-    return Made(model, record_of(dataset, history, seed, cfg, judge_metrics(model, test_set, cfg)))
+    return Made(model, record_of(dataset, history, seed, cfg, judge_metrics(model, test_set, cfg, reads)))
+
+
+def _labels(clips: Clips, reads: str) -> Tensor:
+    return clips.digits if reads == "digits" else clips.speakers
 
 
 @torch.no_grad()
-def judge_metrics(judge: DigitClassifier, test: Clips, cfg: AudioConfig) -> dict[str, float]:
+def judge_metrics(judge: DigitClassifier, test: Clips, cfg: AudioConfig, reads: str = "digits") -> dict[str, float]:
     """What to know of a judge before believing it: on real test speech, on the same vocoded, and on noise."""
     judge.eval()
     rng = torch.Generator(test.device).manual_seed(1)
@@ -66,9 +75,9 @@ def judge_metrics(judge: DigitClassifier, test: Clips, cfg: AudioConfig) -> dict
     inputs = {"test": real, "vocoded": vocoded_mels(real, cfg), "noise": noise_mels(len(test), cfg, rng)}
     metrics = {}
     for name, mels in inputs.items():
-        logits = judge(mels)  # (N, 10)
+        logits = judge(mels)  # (N, C)
         chances = logits.softmax(dim=1)
-        metrics[f"{name}_accuracy"] = (chances.argmax(dim=1) == test.digits).float().mean().item()
+        metrics[f"{name}_accuracy"] = (chances.argmax(dim=1) == _labels(test, reads)).float().mean().item()
         metrics[f"{name}_confidence"] = chances.amax(dim=1).mean().item()
         metrics[f"{name}_inception_score"] = inception_score(logits)
     return {name: round(value, 4) for name, value in metrics.items()}
@@ -106,14 +115,16 @@ def noise_mels(n_clips: int, cfg: AudioConfig, rng: torch.Generator) -> Tensor:
     return torch.cat([to_unit(log_mel(wave, cfg), cfg), (level + contrast * blotches).clamp(-1, 1)])
 
 
-def _speech_pool(clips: Clips, cfg: AudioConfig) -> Tensor:
+def _speech_pool(clips: Clips, cfg: AudioConfig, speeds: tuple[float, ...]) -> Tensor:
     """Each clip as recorded, vocoded, and at other speeds: (V, N, M, L)."""
     versions = [clip_log_mels(clips, cfg)]
-    versions += [to_unit(log_mel(waves, cfg), cfg) for waves in waves_at_speeds(clips, SPEEDS)]
+    versions += [to_unit(log_mel(waves, cfg), cfg) for waves in waves_at_speeds(clips, speeds)]
     return torch.stack([*versions, vocoded_mels(versions[0], cfg), vocoded_mels(versions[1], cfg)])
 
 
 JUDGE_RECIPES: dict[str, Recipe] = {
     "judge_fsdd": lambda checkpoints: train_judge("fsdd", checkpoints),
     "judge_bundled": lambda checkpoints: train_judge("bundled", checkpoints),
+    "speaker_judge_fsdd": lambda checkpoints: train_judge("fsdd", checkpoints, reads="speakers"),
+    "speaker_judge_bundled": lambda checkpoints: train_judge("bundled", checkpoints, reads="speakers"),
 }
