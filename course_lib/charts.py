@@ -40,6 +40,37 @@ def show_history(history, ax: Axes | None = None, log: bool = False, smooth: int
     return ax
 
 
+def show_game(history, axes: Sequence[Axes] | None = None, smooth: int | None = None) -> tuple[Axes, Axes]:
+    """A game of two: each player's loss over the steps, and below it what the watch read, with its alarms as lines.
+
+    Neither loss says how good the clips are: each is measured against the other player, who changes. The readings do
+    say something: wins is 0.5 where the discriminator can only guess, diversity 1 where fakes differ as real clips do.
+
+    Args:    history: fit_gan's.     axes: two to draw on.     smooth: as in show_history."""
+    if not history.readings.get("step"):
+        raise ValueError("the history holds no readings: train with watch=Watch(every=...), and at least so many steps")
+    axes = plt.subplots(2, 1, figsize=(8, 4.6), layout="constrained", sharex=True)[1] if axes is None else axes
+    if len(axes) != 2:
+        raise ValueError(f"got {len(axes)} axes, need two: for the losses and for the readings")
+    sides = {"discriminator": "d_", "generator": "g_"}
+    parts = {
+        side: [values for name, values in history.parts.items() if name.startswith(p)] for side, p in sides.items()
+    }
+    show_history({side: np.sum(values, axis=0) for side, values in parts.items()}, axes[0], smooth=smooth)
+    axes[0].set_xlabel("")
+    for i_curve, (name, even, meaning) in enumerate((("wins", 0.5, "even"), ("diversity", 1.0, "as real"))):
+        look = {"color": COLOURS[2 + i_curve], "label": f"{name} ({even:g}: {meaning})"}  # not the players' colours
+        axes[1].plot(history.readings["step"], history.readings[name], marker=MARKERS[i_curve], markersize=4, **look)
+        axes[1].axhline(even, linestyle=":", linewidth=1, **look | {"label": "_"})
+    for step in {step for step, _ in history.alarms}:
+        axes[1].axvline(step, color=COLOURS[6], linestyle="--", linewidth=1.2, label="_")
+    highest = max(1.0, *history.readings["wins"], *history.readings["diversity"])
+    axes[1].set(xlabel="Step", ylabel="Reading", ylim=(-0.05, 1.05 * highest))
+    axes[1].grid(alpha=0.3)
+    axes[1].legend(loc="best")
+    return tuple(axes)
+
+
 def show_confusion(matrix: Tensor, labels: Sequence[str], ax: Axes | None = None) -> Axes:
     """Counts of what was meant (rows) against what was read (columns), coloured by the share of the row.
 

@@ -23,6 +23,7 @@ from course_lib.charts import (
     show_bars,
     show_confusion,
     show_embedding,
+    show_game,
     show_history,
     show_kl_per_dim,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "show_confusion",
     "show_embedding",
     "show_filterbank",
+    "show_game",
     "show_grid",
     "show_history",
     "show_kl_per_dim",

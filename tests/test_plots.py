@@ -19,6 +19,7 @@ from course_lib.plots import (
     show_confusion,
     show_embedding,
     show_filterbank,
+    show_game,
     show_grid,
     show_history,
     show_kl_per_dim,
@@ -211,3 +212,33 @@ def test_what_cannot_be_shown_is_refused():
     with pytest.raises(ValueError, match="need 161 frequency bins.*show_mel"):
         show_spectrogram(torch.zeros(40, 9), CFG)
     assert show_wave(torch.zeros(300), RATE_HZ).get_ylim()[1] > 0  # silence is no error
+
+
+GAME = History(
+    parts={"d_real": [3.0, 2.0, 1.0, 0.5], "d_fake": [1.0, 1.0, 2.0, 0.0], "g_fool": [0.5, 0.6, 0.7, 0.8]},
+    steps=[1, 2, 3, 4],
+    readings={"step": [2, 4], "wins": [0.75, 1.0], "diversity": [0.9, 1.5]},
+    alarms=[(4, "the discriminator has won: ...")],
+)
+
+
+def test_a_game_shows_each_players_loss_and_what_the_watch_read():
+    losses, readings = show_game(GAME, smooth=1)
+    drawn = {line.get_label(): line.get_ydata().tolist() for line in losses.lines}
+    assert list(drawn) == ["discriminator", "generator"] and drawn["discriminator"] == [4.0, 3.0, 3.0, 0.5]
+    assert drawn["generator"] == pytest.approx([0.5, 0.6, 0.7, 0.8])
+    assert (losses.get_ylabel(), readings.get_xlabel(), readings.get_ylabel()) == ("Loss", "Step", "Reading")
+    wins, even, diversity, as_real, alarm = readings.lines
+    assert wins.get_label().startswith("wins (0.5") and wins.get_xydata().tolist() == [[2, 0.75], [4, 1.0]]
+    assert diversity.get_label().startswith("diversity (1") and diversity.get_ydata().tolist() == [0.9, 1.5]
+    assert (even.get_ydata()[0], as_real.get_ydata()[0], alarm.get_xdata()[0]) == (0.5, 1.0, 4)
+    assert wins.get_color() == even.get_color() != diversity.get_color() and readings.get_ylim()[1] > 1.5
+    axes = plt.subplots(1, 2)[1]
+    assert show_game(GAME, axes) == tuple(axes)
+
+
+def test_a_game_refuses_what_it_cannot_show():
+    with pytest.raises(ValueError, match="holds no readings: train with watch="):
+        show_game(HISTORY)
+    with pytest.raises(ValueError, match="got 3 axes, need two"):
+        show_game(GAME, plt.subplots(1, 3)[1])
