@@ -116,7 +116,8 @@ def read_game(game: object, players: Players, index: Tensor, rng: torch.Generato
     players.eval()
     real, *told = game.clips_at(index)
     fake, other = (game.draw(players.generator, real, tuple(told), rng).float() for _ in range(2))
-    margin = players.discriminator(real, *told)[:, None] - players.discriminator(fake, *told)[None, :]  # (B, B)
+    real_scores, fake_scores = (players.discriminator(game.seen(x, rng), *told) for x in (real, fake))
+    margin = real_scores[:, None] - fake_scores[None, :]  # (B, B), of each critic if there are several
     wins = ((margin > 0).float() + 0.5 * (margin == 0).float()).mean()
     # Any two clips differ by twice the variance.
     spread = 2 * real.float().var(dim=0).sum()

@@ -28,6 +28,8 @@ MODEL_MODULES = {  # class name -> where it is
     "ConvDiscriminator": "course_lib.models.gan",
     "WaveGenerator": "course_lib.models.wavegan",
     "WaveDiscriminator": "course_lib.models.wavegan",
+    "SpectrumWaveGenerator": "course_lib.models.spectrum_gan",
+    "TwoCritics": "course_lib.models.spectrum_gan",
     "LatentGaussians": "course_lib.sampling",
 }
 RECORD_FIELDS = ("dataset", "steps", "train_seconds", "device", "seed", "metrics")

@@ -12,7 +12,7 @@ from course_lib.models.autoencoder import check_rows, keep_scale
 from course_lib.models.conditioning import Labels, Norm, Projection, bound_slopes
 from course_lib.models.gan import LEAK
 
-UPSAMPLINGS = ("transposed", "nearest", "linear")
+UPSAMPLINGS = ("transposed", "smoothed", "nearest", "linear")
 
 
 def phase_shuffle(x: Tensor, n: int, rng: torch.Generator | None = None) -> Tensor:
@@ -58,15 +58,40 @@ class PhaseShuffle(nn.Module):
         return f"n={self.n}"
 
 
-def upsampler(kind: str, n_in: int, n_out: int, n_kernel: int, stride: int) -> nn.Module:
-    """(B, n_in, T) -> (B, n_out, stride * T), by the same number of weights whatever the kind.
+class SmoothedUpsampler(nn.ConvTranspose1d):
+    """A transposed convolution whose kernels are smoothed by a box as long as the stride.
 
-    Args:    kind: "transposed", or "nearest" and "linear": stretch first, then convolve.
+    The sums of what each phase receives are then equal, so that a constant comes out constant: no line at a multiple of
+    the stride's frequency (Odena et al. 2016; Pons et al. 2021). It is nearest-neighbour stretching followed by a
+    convolution with the short kernel, at the cost of a transposed convolution.
+
+    Args:
+        n_in, n_out: channels.
+        n_kernel: length once smoothed: n_kernel - stride + 1 weights are learned.
+        stride: how many samples each becomes.
+    """
+
+    def __init__(self, n_in: int, n_out: int, n_kernel: int, stride: int):
+        super().__init__(n_in, n_out, n_kernel - stride + 1, stride, padding=(n_kernel - stride) // 2)
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, n_in, T)
+        stride = self.stride[0]
+        # A mean of `stride` independent weights is weaker than one of them by the square root of their number.
+        kernel = F.avg_pool1d(F.pad(self.weight, (stride - 1, stride - 1)), stride, 1) * stride**0.5
+        return F.conv_transpose1d(x, kernel, self.bias, self.stride, self.padding)  # (B, n_out, stride * T)
+
+
+def upsampler(kind: str, n_in: int, n_out: int, n_kernel: int, stride: int) -> nn.Module:
+    """(B, n_in, T) -> (B, n_out, stride * T), by the same number of weights whatever the kind (smoothed: some fewer).
+
+    Args:    kind: "transposed"; "smoothed", see SmoothedUpsampler; or "nearest" and "linear": stretch, then convolve.
     Raises:  ValueError for another kind, or a kernel that paints some samples more often than others."""
     if kind not in UPSAMPLINGS:
         raise ValueError(f"upsampling: got {kind!r}, need one of {', '.join(UPSAMPLINGS)}")
     if n_kernel < stride or (n_kernel - stride) % 2:
         raise ValueError(f"got n_kernel={n_kernel}, stride={stride}; need n_kernel - stride even and not negative")
+    if kind == "smoothed":
+        return SmoothedUpsampler(n_in, n_out, n_kernel, stride)
     if kind == "transposed":
         return nn.ConvTranspose1d(n_in, n_out, n_kernel, stride, padding=(n_kernel - stride) // 2)
     stretch = nn.Upsample(scale_factor=stride, mode=kind)
@@ -87,7 +112,7 @@ class WaveGenerator(nn.Module):
         n_channels: channels before each up-sampling.
         n_kernel, stride: of each up-sampling. 24 is a multiple of 4, so that every sample is painted six times; with
             WaveGAN's 25 every fourth is painted once more, a buzz at a quarter of the sample rate (Odena et al. 2016).
-        upsampling: "transposed", "nearest" or "linear".
+        upsampling: "transposed", "smoothed", "nearest" or "linear".
         norm: before each up-sampling: "none", "batch" or "conditional".
     """
 
@@ -116,7 +141,7 @@ class WaveGenerator(nn.Module):
             for n_in, n_out in zip(n_channels, [*n_channels[1:], 1], strict=True)
         )
         keep_scale(self, followed_by_silu=True)
-        last = self.upsamplers[-1] if upsampling == "transposed" else self.upsamplers[-1][-1]
+        last = self.upsamplers[-1] if upsampling in ("transposed", "smoothed") else self.upsamplers[-1][-1]
         with torch.no_grad():
             last.weight.mul_(0.1)  # start as quiet as speech is, not with noise at full scale
         self.norms = nn.ModuleList(Norm(n, 1, norm, self.labels.n_out) for n in n_channels)

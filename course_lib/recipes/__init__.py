@@ -14,11 +14,12 @@ from course_lib.features import AudioConfig
 from course_lib.profiles import current_profile, runs_dir
 from course_lib.recipes.autoencoders import AUTOENCODER_RECIPES
 from course_lib.recipes.denoiser import DENOISER_RECIPES
+from course_lib.recipes.gans import GAN_RECIPES
 from course_lib.recipes.judge import JUDGE_RECIPES
 from course_lib.recipes.record import Recipe
 from course_lib.recipes.vaes import VAE_RECIPES
 
-RECIPES: dict[str, Recipe] = JUDGE_RECIPES | AUTOENCODER_RECIPES | DENOISER_RECIPES | VAE_RECIPES
+RECIPES: dict[str, Recipe] = JUDGE_RECIPES | AUTOENCODER_RECIPES | DENOISER_RECIPES | VAE_RECIPES | GAN_RECIPES
 
 
 def train(name: str, folder: str | Path | None = None) -> Path:
@@ -35,6 +36,8 @@ def train(name: str, folder: str | Path | None = None) -> Path:
     checkpoints = Checkpoints(runs_dir() / "recipes" / f"{name}_{profile}")
     made = RECIPES[name](checkpoints)
     path = save_pretrained(name, made.model, made.record, folder)
+    for other, model in made.others.items():
+        save_pretrained(f"{name}_{other}", model, made.record, folder)
     if made.sample is not None:
         write_wave(path.with_suffix(".flac"), made.sample.cpu(), AudioConfig().sample_rate_hz)
     checkpoints.clear()  # the next time, it is trained afresh

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from torch import Tensor, nn
 
@@ -21,11 +21,13 @@ class Made:
     Args:
         record: as save_pretrained wants it.
         sample: (T,) sound of the model, to be heard before anybody trains; None for a model that does not speak.
+        others: models trained beside it, to go on training from: saved as NAME_KEY, with the same record.
     """
 
     model: nn.Module
     record: dict
     sample: Tensor | None = None
+    others: dict[str, nn.Module] = field(default_factory=dict)
 
 
 Recipe = Callable[[Checkpoints], Made]
