@@ -214,7 +214,7 @@ def _chosen(loss: str | Mapping[str, float]) -> list[tuple[str, float, tuple[Cal
 
 def _checked(name: str, logits: Tensor) -> Tensor:
     """The logits in float32 at least, if there is one a clip (and critic)."""
-    if logits.ndim not in (1, 2):
+    if logits.ndim not in (1, 2) or logits.shape[1:] == (1,):  # (B, 1) beside (B,) would be broadcast to (B, B)
         raise ValueError(
             f"{name}_logits: got shape {tuple(logits.shape)}, need (B,): one score a clip, no sigmoid; or (B, C) of C "
             "critics"
