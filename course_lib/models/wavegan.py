@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from course_lib.models.autoencoder import check_rows, keep_scale
 from course_lib.models.conditioning import Labels, Norm, Projection, bound_slopes
 from course_lib.models.gan import LEAK
+from course_lib.models.phases import StridedConv1d, TransposedConv1d, conv_transposed
 
 UPSAMPLINGS = ("transposed", "smoothed", "nearest", "linear")
 
@@ -78,7 +79,7 @@ class SmoothedUpsampler(nn.ConvTranspose1d):
         stride = self.stride[0]
         # A mean of `stride` independent weights is weaker than one of them by the square root of their number.
         kernel = F.avg_pool1d(F.pad(self.weight, (stride - 1, stride - 1)), stride, 1) * stride**0.5
-        return F.conv_transpose1d(x, kernel, self.bias, self.stride, self.padding)  # (B, n_out, stride * T)
+        return conv_transposed(x, kernel, self.bias, stride)  # (B, n_out, stride * T)
 
 
 def upsampler(kind: str, n_in: int, n_out: int, n_kernel: int, stride: int) -> nn.Module:
@@ -93,7 +94,7 @@ def upsampler(kind: str, n_in: int, n_out: int, n_kernel: int, stride: int) -> n
     if kind == "smoothed":
         return SmoothedUpsampler(n_in, n_out, n_kernel, stride)
     if kind == "transposed":
-        return nn.ConvTranspose1d(n_in, n_out, n_kernel, stride, padding=(n_kernel - stride) // 2)
+        return TransposedConv1d(n_in, n_out, n_kernel, stride)
     stretch = nn.Upsample(scale_factor=stride, mode=kind)
     n_before = (n_kernel - 1) // 2
     return nn.Sequential(
@@ -192,8 +193,7 @@ class WaveDiscriminator(nn.Module):
         n_left = shortened(n_samples, stride, len(n_channels))
         layers: list[nn.Module] = []
         for n_in, n_out in zip([1, *n_channels], n_channels, strict=False):
-            layers += [nn.Conv1d(n_in, n_out, n_kernel, stride, padding=(n_kernel - stride) // 2), nn.LeakyReLU(LEAK)]
-            layers += [PhaseShuffle(n_shuffle)]
+            layers += [StridedConv1d(n_in, n_out, n_kernel, stride), nn.LeakyReLU(LEAK), PhaseShuffle(n_shuffle)]
         self.convolve = nn.Sequential(*layers[:-1])  # not before the dense layer, which knows where things are
         self.to_features = nn.Linear(n_channels[-1] * n_left, n_features)
         self.project = Projection(n_features, n_digits, n_speakers)
