@@ -27,7 +27,7 @@ def _draw_logits(rng: torch.Generator, trial: int) -> dict:
     """Each loss twice, the second time with logits of +-30 and +-100."""
     n_clips = (5, 4, 7, 6, 9, 11, 8, 10)[trial % 8]
     logits = 2.5 * torch.randn(n_clips, generator=rng)
-    logits[0], logits[1] = 0.5 - logits[0].abs(), 1.5 + logits[1].abs()  # on either side of 0, and of every target
+    logits[0], logits[1] = -0.2 - logits[0].abs(), 1.5 + logits[1].abs()  # on either side of 0, and beyond 1
     if trial % 8 >= 4:
         logits[-4:] = torch.tensor([30.0, -100.0, 100.0, -30.0])
     return {"fake_logits": logits, "loss": LOSSES[trial % 4]}

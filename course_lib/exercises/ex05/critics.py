@@ -4,14 +4,30 @@ import torch
 from torch import Tensor
 
 
-def draw_critic(n_units: int, n_samples: int, rng: torch.Generator) -> Tensor:
+def draw_critic(n_units: int, x: Tensor, rng: torch.Generator) -> Tensor:
     """A critic of waves (B, T) as (n_units, T + 2): a unit's weights, its bias, and what it counts in the score.
 
-    score = sum of counts * relu(weights . x + bias)^2: each clip has a slope of its own, none where no unit is awake.
+    score = sum of counts * relu(weights . x + bias)^2. Each clip of x has a slope of its own, 1 on average and neither
+    near 0 nor steep; but a silent one has none, as no unit is awake.
     """
-    table = torch.randn(n_units, n_samples + 2, generator=rng)
-    table[:, :-2] *= n_samples**-0.5
+    is_silent = (x == 0).all(dim=1)
+    for _ in range(1000):
+        table = torch.randn(n_units, x.shape[1] + 2, generator=rng)
+        table[:, :-2] *= x.shape[1] ** -0.5
+        if is_silent.any():
+            table[:, -2] = -0.1 - 0.2 * table[:, -2].abs()
+        slopes = _slopes(table, x[~is_silent])
+        table[:, -1] /= slopes.mean()
+        slopes = slopes / slopes.mean()
+        if slopes.min() > 0.2 and slopes.max() < 3 and slopes.std() > 0.2:
+            break
     return table
+
+
+def _slopes(table: Tensor, x: Tensor) -> Tensor:
+    """(B,), by the chain rule."""
+    awake = torch.relu(x @ table[:, :-2].T + table[:, -2])  # (B, n_units)
+    return (2 * awake * table[:, -1] @ table[:, :-2]).norm(dim=1)
 
 
 def as_by_backward(critic: torch.nn.Module, x: Tensor) -> None:

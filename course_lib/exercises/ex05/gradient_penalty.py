@@ -27,15 +27,13 @@ def _slopes(critic: torch.nn.Module, x: Tensor) -> Tensor:
 def _draw_clips(rng: torch.Generator, trial: int) -> dict:
     """Slopes on either side of 1; in the last two trials a silent pair, where the critic is flat."""
     n_clips, n_samples, n_units = ((4, 11, 6), (5, 7, 9), (3, 9, 5), (6, 5, 8))[trial % 4]
-    table = draw_critic(n_units, n_samples, rng)
-    real, fake = 0.8 * torch.randn(2, n_clips, n_samples, generator=rng)
+    real, fake = torch.randn(2, n_clips, n_samples, generator=rng)
     real += 0.5
     if trial % 4 >= 2:
-        table[:, -2] = -0.2 - 0.3 * table[:, -2].abs()
-        real, fake = 2 * real, 2 * fake
         real[1], fake[1] = 0.0, 0.0
     weights = 0.1 + 0.8 * torch.rand(n_clips, generator=rng)
     weights = torch.where((weights - 0.5).abs() < 0.1, weights + 0.2, weights)  # never half-way
+    table = draw_critic(n_units, _between(real, fake, weights), rng)
     return {"critic": table, "real": real, "fake": fake, "weights": weights}
 
 

@@ -10,12 +10,10 @@ from course_lib.exercises.framework import Exercise, WrongAnswer
 
 def _draw_clips(rng: torch.Generator, trial: int) -> dict:
     n_clips, n_samples, n_units = ((4, 11, 6), (7, 5, 9), (3, 8, 4), (5, 9, 7))[trial % 4]
-    real = 0.7 * torch.randn(n_clips, n_samples, generator=rng) + 0.4
-    table = draw_critic(n_units, n_samples, rng)
-    if trial % 4 == 3:  # silence, where the critic is flat
-        table[:, -2] = -0.1 - 0.2 * table[:, -2].abs()
-        real = 2 * real * (torch.arange(n_clips) != 1)[:, None]
-    return {"critic": table, "real": real}
+    real = torch.randn(n_clips, n_samples, generator=rng) + 0.4
+    if trial % 4 == 3:
+        real[1] = 0.0  # silence, where the critic is flat
+    return {"critic": draw_critic(n_units, real, rng), "real": real}
 
 
 def _of_gradient(figure):
