@@ -63,4 +63,5 @@ def deal(x: Tensor, stride: int, dim: int = 1) -> Tensor:
     Args:    x: three axes, the last a multiple of stride; dim: the axis of channels, 0 or 1.
     Returns: `stride` times as many channels (phase by phase), a stride-th of the length."""
     phases = x.unflatten(2, (-1, stride)).movedim(3, dim)
-    return phases.flatten(dim, dim + 1)
+    # A view of a single channel would make torch store what comes of it channels last, and every later step slower.
+    return phases.flatten(dim, dim + 1).contiguous()
