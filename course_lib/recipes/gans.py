@@ -46,7 +46,7 @@ def train_cgan(dataset: str, checkpoints: Checkpoints, seed: int = 0) -> Made:
         discriminator,
         game,
         BatchIndices(n_clips, BATCH, rng),
-        n_steps=profile.pick(smoke=10, quick=30_000, full=30_000),
+        n_steps=profile.pick(smoke=10, quick=20_000, full=20_000),
         average_decay=0.999,
         rng=rng,
         checkpoints=checkpoints,
