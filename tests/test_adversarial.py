@@ -18,7 +18,8 @@ from course_lib.adversarial import (
     r1_penalty,
     squared_slopes,
 )
-from course_lib.models.gan import DenseDiscriminator, DenseGenerator
+from course_lib.models.gan import ConvDiscriminator, DenseDiscriminator, DenseGenerator
+from course_lib.models.wavegan import WaveDiscriminator
 
 REAL, FAKE = torch.tensor([2.0, -0.5, 0.25]), torch.tensor([-3.0, 0.5, 1.5, 0.0])
 
@@ -128,6 +129,18 @@ def test_the_optimal_discriminator_minimises_cross_entropy():
     assert loss.item() * dx == pytest.approx(2 * math.log(2) - 2 * js.item(), abs=1e-4)
 
 
+def test_least_squares_has_the_same_optimum_and_equal_densities_leave_a_guess():
+    p, q = torch.tensor([0.2, 0.0, 3.0, 0.7]).double(), torch.tensor([0.6, 1.0, 1.0, 0.7]).double()
+    best = optimal_discriminator(p, q)
+    assert best.tolist() == pytest.approx([0.25, 0.0, 0.75, 0.5])
+    score = best.clone().requires_grad_()
+    real, fake, _ = TERMS["least_squares"]
+    (slope,) = torch.autograd.grad((p * real(score) + q * fake(score)).sum(), score)
+    assert slope.abs().max() < 1e-12
+    guess = torch.zeros(4, dtype=torch.float64)  # the logit of 1/2
+    assert sum(discriminator_parts(guess, guess, "non_saturating").values()).item() == pytest.approx(2 * math.log(2))
+
+
 def test_a_trained_discriminator_comes_near_to_the_optimal_one():
     torch.manual_seed(0)
     p, q, rng = Normal(-1.0, 0.7), Normal(1.2, 1.1), seeded(1)
@@ -160,6 +173,31 @@ def test_penalties_of_a_linear_critic(length):
     assert r1_penalty(critic, real).item() == pytest.approx(0.5 * length**2, rel=1e-5)
 
 
+def test_a_critic_of_slope_one_pays_nothing_though_it_is_no_plane():
+    """score = distance from a point: its slope is 1 everywhere else, whatever the direction."""
+
+    class Distance(Linear):
+        def forward(self, x):
+            return (x - self.weight).flatten(1).norm(dim=1)
+
+    critic = Distance(torch.full((3, 7), 9.0))
+    real, fake = torch.randn(5, 3, 7, generator=seeded(0)), torch.randn(5, 3, 7, generator=seeded(1))
+    penalty = gradient_penalty(critic, real, fake, rng=seeded(2))
+    penalty.backward()
+    assert penalty.item() < 1e-10 and critic.weight.grad.abs().max() < 1e-5
+
+
+def test_the_gradient_penalty_pulls_a_linear_critic_towards_slope_one_and_reaches_nobody_else():
+    """d/dw (|w| - 1)^2 = 2 (|w| - 1) w / |w|."""
+    critic = Linear(torch.randn(3, 7, generator=seeded(0), dtype=torch.float64))
+    real, fake = (torch.randn(5, 3, 7, generator=seeded(n), dtype=torch.float64, requires_grad=True) for n in (1, 2))
+    (gradient_penalty(critic, real, fake, rng=seeded(3)) + r1_penalty(critic, real)).backward()
+    weight = critic.weight.detach()
+    length = weight.norm()
+    torch.testing.assert_close(critic.weight.grad, 2 * (length - 1) * weight / length + weight)  # R1's is w itself
+    assert real.grad is None and fake.grad is None
+
+
 def test_r1_and_its_gradient_are_those_done_by_hand():
     """score = sum w x^2: slope 2 w x, R1 = 2 mean |w x|^2, dR1/dw = 4 w mean x^2."""
 
@@ -182,6 +220,45 @@ def test_slopes_are_those_of_each_clip_alone():
     for row, found in zip(x, squared_slopes(critic, x), strict=True):
         alone = torch.autograd.functional.jacobian(lambda r: critic(r[None])[0], row)
         assert found.item() == pytest.approx(alone.square().sum().item(), rel=1e-5)
+
+
+COURSE_CRITICS = {
+    "picture": (lambda: ConvDiscriminator(7, 3, 12, 20, n_channels=(4, 6), n_features=5, spectral=False), (3, 12, 20)),
+    "wave": (lambda: WaveDiscriminator(7, 3, 90, n_channels=(4, 3), n_kernel=8, n_features=5), (3, 90)),
+    "bounded wave": (lambda: WaveDiscriminator(7, 3, 90, (4, 3), n_kernel=8, n_features=5, spectral=True), (3, 90)),
+}
+
+
+@pytest.mark.parametrize("kind", list(COURSE_CRITICS))
+def test_penalties_of_the_courses_own_critics_are_those_of_finite_differences(kind):
+    torch.manual_seed(0)
+    maker, shape = COURSE_CRITICS[kind]
+    critic = maker().double().eval()
+    told = torch.tensor([4, 0, 6]), torch.tensor([2, 0, 1])
+    x = 0.5 * torch.randn(shape, generator=seeded(1), dtype=torch.float64)
+    squares = torch.zeros(3, dtype=torch.float64)
+    with torch.no_grad():
+        for place in range(x[0].numel()):
+            nudge = torch.zeros(x[0].numel(), dtype=torch.float64)
+            nudge[place] = 1e-5
+            nudge = nudge.view(shape[1:])
+            squares += ((critic(x + nudge, *told) - critic(x - nudge, *told)) / 2e-5).square()
+    assert r1_penalty(critic, x, told).item() == pytest.approx(0.5 * squares.mean().item(), rel=1e-4)
+    penalty = gradient_penalty(critic, x, x, told, rng=seeded(2))  # real = fake: the point between is known
+    assert penalty.item() == pytest.approx((squares.sqrt() - 1).square().mean().item(), rel=1e-4)
+    # And the gradient of R1 with regard to the weights, along one direction.
+    critic.zero_grad()
+    r1_penalty(critic, x, told).backward()
+    weights = [weight for weight in critic.parameters() if weight.grad is not None]
+    steps = [torch.randn(weight.shape, generator=seeded(3), dtype=torch.float64) for weight in weights]
+    slope = sum((weight.grad * step).sum() for weight, step in zip(weights, steps, strict=True)).item()
+    values = []
+    for way in (1e-6, -2e-6):
+        with torch.no_grad():
+            for weight, step in zip(weights, steps, strict=True):
+                weight += way * step
+        values.append(r1_penalty(critic, x, told).item())
+    assert slope == pytest.approx((values[0] - values[1]) / 2e-6, rel=1e-3)
 
 
 def test_the_gradient_penalty_looks_between_real_and_fake():

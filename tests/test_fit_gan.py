@@ -14,10 +14,11 @@ import torch
 from torch import nn
 
 from course_lib import bookkeeping
-from course_lib.adversarial import Game
+from course_lib.adversarial import Dither, Game
 from course_lib.checkpoint import CheckpointError, Checkpoints
 from course_lib.clips import BatchIndices
 from course_lib.models.gan import ConvDiscriminator, ConvGenerator, DenseDiscriminator, DenseGenerator
+from course_lib.models.wavegan import WaveDiscriminator, WaveGenerator
 from course_lib.training import GameOver, NonFiniteLoss, Watch, fit_gan, learning_rate_at
 
 ROWS = torch.randn(40, 3, generator=torch.Generator().manual_seed(7)) * torch.tensor([1.0, 0.3, 2.0]) + 0.5
@@ -50,6 +51,17 @@ def fit_pictures(**changes):
     batches = BatchIndices(24, 5, torch.Generator().manual_seed(2))
     watch = Watch(every=2, patience=1, most_wins=0.5)
     return fit_toy((generator, critic), PICTURES, batches=batches, n_critic=2, **{"watch": watch} | changes)
+
+
+def fit_waves(**changes):
+    """What draws besides: the critic's phase shuffle from torch's own generator, dither from the game's."""
+    torch.manual_seed(0)
+    sizes = {"n_digits": 7, "n_speakers": 3, "n_samples": 240, "n_kernel": 8}
+    generator = WaveGenerator(z_dim=5, **sizes, n_embed=2, n_channels=(6, 4), upsampling="smoothed", norm="batch")
+    critic = WaveDiscriminator(**sizes, n_channels=(4, 6), n_features=5, n_shuffle=2, spectral=True)
+    game = Game(lambda index: (MELS.flatten(1)[index], index % 7, index % 3), z_dim=5, augment=Dither(0.1), r1=0.5)
+    batches = BatchIndices(24, 5, torch.Generator().manual_seed(2))
+    return fit_toy((generator, critic), game, batches=batches, **{"watch": Watch(every=2)} | changes)
 
 
 def assert_same_weights(a: nn.Module, b: nn.Module) -> None:
@@ -224,6 +236,36 @@ def test_watching_disturbs_nothing():
     assert watched[3].alarms[0][0] == 2
 
 
+def test_a_game_that_was_stopped_keeps_its_last_checkpoint_and_stops_again(tmp_path):
+    far = replace(TOY, clips_at=lambda index: (ROWS[index] + 9,))
+    settings = {"n_steps": 60, "learning_rate": (0.0, 0.05), "watch": Watch(every=5, patience=2, stop=True)}
+    steps = []
+    for _ in range(2):
+        with pytest.raises(GameOver) as over:
+            fit_toy(game=far, checkpoints=Checkpoints(tmp_path), save_every_steps=3, **settings)
+        steps.append(int(str(over.value).split("step ")[1].split()[0]))
+        kept = Checkpoints(tmp_path).latest()
+        assert kept["step"] == (steps[-1] - 1) // 3 * 3  # the alarm comes before the save of its own step
+    assert steps[0] == steps[1]  # going on from the checkpoint, the same is seen again
+
+
+@pytest.mark.parametrize("player", ["generator", "discriminator"])
+def test_a_weight_that_is_not_a_number_is_never_saved(tmp_path, player):
+    """Even where every loss looks well: the spoiled weight plays no part in them."""
+    generator, critic = toy_players()
+    idle = {"generator": generator, "discriminator": critic}[player]
+    idle.register_parameter("idle", nn.Parameter(torch.zeros(2)))
+
+    def spoil(step, average):
+        if step == 8:
+            idle.idle.data[1] = math.inf
+
+    with pytest.raises(NonFiniteLoss, match=f"the weight '{player}.idle' is no longer finite.*step_000000006"):
+        fit_toy((generator, critic), checkpoints=Checkpoints(tmp_path), save_every_steps=3, on_step=spoil)
+    kept = Checkpoints(tmp_path).latest()
+    assert kept["step"] == 6 and all(value.isfinite().all() for value in kept["model"].values())
+
+
 @pytest.mark.parametrize("turn", ["discriminator", "generator"])
 def test_a_loss_that_is_not_a_number_stops_the_training(tmp_path, turn):
     class Spoiled(Game):
@@ -249,7 +291,9 @@ class Interrupted(Exception):
     pass
 
 
-@pytest.mark.parametrize(("fitter", "name"), [(fit_toy, "fp32"), (fit_pictures, "fp32"), (fit_pictures, "bf16")])
+@pytest.mark.parametrize(
+    ("fitter", "name"), [(fit_toy, "fp32"), (fit_pictures, "fp32"), (fit_pictures, "bf16"), (fit_waves, "fp32")]
+)
 def test_an_interrupted_training_ends_bitwise_where_it_would_have(tmp_path, fitter, name, capsys):
     def interrupt(step, average):
         if step == stop_after:

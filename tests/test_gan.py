@@ -67,6 +67,15 @@ def test_the_pretrained_round_trip(kind, tmp_path):
     assert torch.equal(again(x, *labels), model(x, *labels)) and record["model"] == type(model).__name__
 
 
+@every_kind
+def test_every_weight_learns(kind):
+    model, x, labels = make(kind)
+    out = model.train()(x, *labels)
+    (out * torch.randn(out.shape, generator=seeded(5))).sum().backward()
+    for name, weight in model.named_parameters():
+        assert weight.grad is not None and weight.grad.abs().max() > 0, name
+
+
 @conditional
 def test_every_clip_is_heard_with_its_own_labels(kind):
     model, x, labels = make(kind)

@@ -167,3 +167,22 @@ def test_stretching_first_is_interpolation_then_convolution():
     nearest = upsampler("nearest", 3, 5, 8, 4)
     padded = nn.functional.pad(x.repeat_interleave(4, dim=2), (3, 4))
     torch.testing.assert_close(nearest(x), nn.functional.conv1d(padded, nearest[2].weight, nearest[2].bias))
+
+
+def test_both_players_are_the_plain_networks_that_they_are_said_to_be():
+    """Layer by layer with torch's own strided convolutions, of the same weights, by hand."""
+    torch.manual_seed(0)
+    sizes = {"n_digits": 0, "n_speakers": 0, "n_samples": 300, "n_kernel": 8}
+    generator = WaveGenerator(5, **sizes, n_channels=(6, 4, 3)).eval()
+    critic = WaveDiscriminator(**sizes, n_channels=(3, 4, 6), n_features=7).eval()
+    noise = torch.randn(2, 5, generator=seeded(1))
+    x = generator.from_noise(noise).view(2, 6, 5)
+    for layer in generator.upsamplers:
+        x = nn.functional.conv_transpose1d(x.relu(), layer.weight, layer.bias, stride=4, padding=2)
+    wave = generator(noise)
+    torch.testing.assert_close(wave, x[:, 0, :300].tanh())
+    x = nn.functional.pad(wave[:, None], (0, 20))
+    for layer in critic.convolve[::3]:
+        x = nn.functional.leaky_relu(nn.functional.conv1d(x, layer.weight, layer.bias, stride=4, padding=2), 0.2)
+    features = nn.functional.leaky_relu(critic.to_features(x.flatten(1)), 0.2)
+    torch.testing.assert_close(critic(wave), critic.project.to_score(features)[:, 0])
