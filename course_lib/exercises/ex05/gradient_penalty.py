@@ -26,7 +26,7 @@ def _slopes(critic: torch.nn.Module, x: Tensor) -> Tensor:
 
 def _draw_clips(rng: torch.Generator, trial: int) -> dict:
     """Slopes on either side of 1; in the last two trials a silent pair, where the critic is flat."""
-    n_clips, n_samples, n_units = ((4, 11, 6), (5, 7, 9), (3, 9, 5), (6, 5, 8))[trial % 4]
+    n_clips, n_samples, n_units = ((4, 11, 6), (5, 7, 10), (3, 9, 5), (6, 5, 8))[trial % 4]
     real, fake = torch.randn(2, n_clips, n_samples, generator=rng)
     real += 0.5
     if trial % 4 >= 2:
