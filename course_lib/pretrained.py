@@ -29,7 +29,7 @@ MODEL_MODULES = {  # class name -> where it is
     "WaveGenerator": "course_lib.models.wavegan",
     "WaveDiscriminator": "course_lib.models.wavegan",
     "SpectrumWaveGenerator": "course_lib.models.spectrum_gan",
-    "TwoCritics": "course_lib.models.spectrum_gan",
+    "ThreeCritics": "course_lib.models.spectrum_gan",
     "LatentGaussians": "course_lib.sampling",
 }
 RECORD_FIELDS = ("dataset", "steps", "train_seconds", "device", "seed", "metrics")

@@ -1,4 +1,4 @@
-"""The generator whose last layer is an inverse STFT, and the two critics that listen to it."""
+"""The generator whose last layer is an inverse STFT, and the three critics that listen to it."""
 
 import math
 
@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from course_lib.adversarial import Dither, Game, TimeShift, discriminator_parts, generator_parts
-from course_lib.features import istft, log_mel, to_unit
-from course_lib.models.spectrum_gan import QUIET_LOG, SpectrumWaveGenerator, TwoCritics
+from course_lib.features import log_mel, stft, to_unit
+from course_lib.models.spectrum_gan import NARROW, SpectrumWaveGenerator, ThreeCritics
 
 SMALL = {"n_samples": 2048, "n_channels": (24, 16, 12), "z_dim": 7, "n_digits": 3, "n_speakers": 2, "n_embed": 5}
 
@@ -29,38 +29,63 @@ def test_waves_have_the_length_that_was_asked_for_and_stay_in_range(n_samples, n
     sizes = SMALL | {"n_samples": n_samples, "n_fft": n_fft, "hop_length": hop}
     model = SpectrumWaveGenerator(**sizes)
     with torch.no_grad():
-        model.to_spectrum.bias[: n_fft // 2 + 1] = 50.0  # far too loud
+        model.to_spectrum.bias[: 2 * (n_fft // 2 + 1)] = 50.0  # far too loud
     waves = model(*noise_and_labels())
     assert waves.shape == (4, n_samples) and waves.isfinite().all() and waves.abs().max() <= 1.0
 
 
+def painted(generator, tone_log=-50.0, hiss_log=-50.0):
+    """Silence everywhere, to be painted on; directions all (1, 0)."""
+    n_bins = generator.spectrum.n_fft // 2 + 1
+    direction = torch.zeros(1, 2, n_bins, generator.n_frames)
+    direction[:, 0] = 1.0
+    return *(torch.full((1, n_bins, generator.n_frames), level) for level in (tone_log, hiss_log)), direction
+
+
 def test_a_still_direction_is_a_tone_at_the_middle_of_its_bin(generator):
     n_fft, bin_number = 256, 20
-    log_magnitude = torch.full((1, 129, generator.n_frames), -20.0)
-    log_magnitude[:, bin_number] = math.log(n_fft / 4 * 0.5)  # a Hann window of n_fft sums to n_fft / 2
-    # A window's tone fills three bins; of the middle one alone, istft leaves sum(w) / (2 * sum(w^2)) = 2 / 3.
-    direction = torch.zeros(1, 2, 129, generator.n_frames)
-    direction[:, 0] = 1.0
-    generator.paint = lambda *_: (log_magnitude, direction)
+    tone_log, hiss_log, direction = painted(generator)
+    tone_log[:, bin_number] = math.log(n_fft / 4 * 0.5)  # a Hann window of n_fft sums to n_fft / 2
+    generator.paint = lambda *_: (tone_log, hiss_log, direction)
     wave = generator(torch.zeros(1, 7))[0, 256:-256]
     time_s = (torch.arange(256, 256 + len(wave))) / 8000
+    # A window's tone fills three bins; of the middle one alone, istft leaves sum(w) / (2 * sum(w^2)) = 2 / 3.
     tone = 2 / 3 * 0.5 * torch.cos(2 * math.pi * bin_number * 8000 / n_fft * time_s)
     torch.testing.assert_close(wave, tone, atol=2e-3, rtol=0)
 
 
 def test_the_length_of_a_direction_says_nothing(generator):
-    log_magnitude, direction = generator.paint(*noise_and_labels())
+    tone_log, hiss_log, direction = painted(generator, tone_log=0.0)
     waves = []
     for scale in (1.0, 30.0):
-        generator.paint = lambda *_, scale=scale: (log_magnitude, direction * 3 * scale)
-        waves.append(generator(torch.zeros(4, 7)))
+        generator.paint = lambda *_, scale=scale: (tone_log, hiss_log, direction * scale)
+        waves.append(generator(torch.zeros(1, 7)))
     torch.testing.assert_close(*waves, atol=1e-3, rtol=1e-2)
+
+
+def test_tones_that_no_critic_could_hear_fade_faster_than_they_are_painted(generator):
+    levels = []
+    for tone_log in (-1.0, -3.0, -6.0):
+        generator.paint = lambda *_, tone_log=tone_log: painted(generator, tone_log=tone_log)
+        levels.append(generator(torch.zeros(1, 7)).square().mean().sqrt().log().item())
+    assert levels[0] - levels[1] == pytest.approx(2.0 + math.log(2), abs=0.05)
+    assert levels[1] - levels[2] > 10
+
+
+def test_hiss_is_noise_as_loud_as_it_is_painted_and_another_for_another_input(generator):
+    generator.paint = lambda *_: painted(generator, hiss_log=0.0)
+    first, second = (generator(torch.randn(1, 7))[0] for _ in range(2))
+    # White noise of standard deviation s has bins of power s^2 sum(w^2) = s^2 * 3 / 8 * n_fft: here, of power 1.
+    assert first.std().item() == pytest.approx((8 / 3 / 256) ** 0.5, rel=0.6)  # 7 numbers, by chance
+    correlation = (first * second).mean() / first.std() / second.std()
+    assert abs(correlation.item()) < 0.98 and not torch.equal(first, second)
+    spectrum = torch.fft.rfft(first).abs().square()[16:992].unflatten(0, (-1, 8)).mean(dim=1)
+    assert spectrum.max() / spectrum.mean() < 8  # no line
 
 
 def test_an_untrained_generator_is_quiet_but_not_silent(generator):
     waves = SpectrumWaveGenerator()(torch.randn(6, 100), torch.arange(6), torch.arange(6))
-    level_db = 20 * waves.square().mean().sqrt().log10()
-    assert -75 < level_db < -30 and QUIET_LOG < 0
+    assert -75 < 20 * waves.square().mean().sqrt().log10() < -30
 
 
 def test_samples_follow_noise_digit_and_speaker(generator):
@@ -89,20 +114,11 @@ def test_noise_of_another_length_is_refused(generator):
         generator(torch.zeros(4, 7))
 
 
-def test_the_last_layer_is_the_inverse_of_the_front_end(generator):
-    # What istft makes of the painted spectrum is what forward() gives.
-    noise = noise_and_labels()
-    log_magnitude, direction = generator.eval().paint(*noise)
-    angle = torch.atan2(direction[:, 1], direction[:, 0]) + generator.middle_phase
-    wave = istft(torch.polar(log_magnitude.exp(), angle), generator.spectrum, 2048)
-    assert (generator(*noise) - wave).square().mean() < 1e-4 * wave.square().mean()  # short directions are not divided
-
-
 @pytest.fixture
 def critics():
     torch.manual_seed(0)
     sizes = {"n_digits": 3, "n_speakers": 2, "n_samples": 2048}
-    return TwoCritics(**sizes, n_wave_channels=(4, 6, 8), n_mel_channels=(6, 8))
+    return ThreeCritics(**sizes, n_wave_channels=(4, 6, 8), n_mel_channels=(6, 8), n_line_channels=(4, 6))
 
 
 def test_each_critic_gives_its_own_score(critics):
@@ -110,23 +126,35 @@ def test_each_critic_gives_its_own_score(critics):
     wave = 0.1 * torch.randn(5, 2048, generator=torch.Generator().manual_seed(2))
     labels = torch.tensor([0, 1, 2, 0, 1]), torch.tensor([0, 1, 0, 1, 0])
     scores = critics(wave, *labels)
-    assert scores.shape == (5, 2)
+    assert scores.shape == (5, 3)
     torch.testing.assert_close(scores[:, 0], critics.of_wave(wave, *labels))
     unit_mel = to_unit(log_mel(wave, critics.cfg), critics.cfg)
     torch.testing.assert_close(scores[:, 1], critics.of_mel(unit_mel, *labels))
 
 
-def test_the_log_mels_critic_is_deaf_to_the_sign_and_the_waves_is_not(critics):
+def test_narrow_bands_show_a_sine_at_its_level(critics):
+    shown = []
+    critics.of_lines.forward = lambda lines, *_: shown.append(lines) or lines.mean(dim=(1, 2))
+    bin_number = 100
+    sine = 0.1 * torch.sin(2 * math.pi * bin_number / NARROW * torch.arange(2048.0))[None]
+    critics(sine, torch.tensor([0]), torch.tensor([0]))
+    assert shown[0].shape == (1, NARROW // 2, 4)
+    level_db = (shown[0][0, bin_number - 1, 2] + 1) / 2 * 90 - 90  # bin 0 is left out
+    assert level_db.item() == pytest.approx(-20, abs=0.1) and shown[0][0, :, 2].argmax() == bin_number - 1
+    assert stft(sine, critics.narrow).shape[1] == NARROW // 2 + 1
+
+
+def test_the_spectra_s_critics_are_deaf_to_the_sign_and_the_wave_s_is_not(critics):
     critics.eval()
     wave = 0.1 * torch.randn(3, 2048, generator=torch.Generator().manual_seed(3))
     labels = torch.tensor([0, 1, 2]), torch.tensor([0, 1, 0])
     change = (critics(wave, *labels) - critics(-wave, *labels)).abs().amax(dim=0)
-    assert change[1] < 1e-4 < change[0]
+    assert change[1:].max() < 1e-4 < change[0]
 
 
-def test_both_critics_move_the_wave(critics):
+def test_all_critics_move_the_wave(critics):
     labels = torch.tensor([0, 1, 2]), torch.tensor([0, 1, 0])
-    for critic in (0, 1):
+    for critic in range(3):
         wave = (0.1 * torch.randn(3, 2048)).requires_grad_()
         critics(wave, *labels)[:, critic].sum().backward()
         assert wave.grad.abs().amax(dim=1).min() > 0 and wave.grad.isfinite().all()
