@@ -32,7 +32,8 @@ def stride_buzz_db(waves: Tensor, real: Tensor, rate_hz: int, stride: int = 4, n
     LOWEST_LINE_HZ are not looked at, nor are 0 Hz and half the sample rate.
 
     Args:
-        waves: (B, T) generated; real: (B', T') recorded. Of few clips, chance decides: give 50 or more of each.
+        waves: (B, T) generated; real: (B', T') recorded, of the same speakers (a recording may hum: one of FSDD's
+            does). Of few clips, chance decides: give 50 or more of each.
         rate_hz: samples a second.     stride, n_layers: of the up-samplings.
     Returns: dB; about 0 where nothing buzzes, above MOST_BUZZ_DB a pitched artefact.
     Raises:  ValueError for another shape, NaN, or clips too short to tell a line from what surrounds it."""

@@ -189,13 +189,20 @@ def test_a_critic_of_slope_one_pays_nothing_though_it_is_no_plane():
 
 def test_the_gradient_penalty_pulls_a_linear_critic_towards_slope_one_and_reaches_nobody_else():
     """d/dw (|w| - 1)^2 = 2 (|w| - 1) w / |w|."""
+
+    class Square(Linear):  # its slope does depend on where it is taken
+        def forward(self, x):
+            return super().forward(x.square())
+
     critic = Linear(torch.randn(3, 7, generator=seeded(0), dtype=torch.float64))
     real, fake = (torch.randn(5, 3, 7, generator=seeded(n), dtype=torch.float64, requires_grad=True) for n in (1, 2))
     (gradient_penalty(critic, real, fake, rng=seeded(3)) + r1_penalty(critic, real)).backward()
     weight = critic.weight.detach()
     length = weight.norm()
     torch.testing.assert_close(critic.weight.grad, 2 * (length - 1) * weight / length + weight)  # R1's is w itself
-    assert real.grad is None and fake.grad is None
+    bent = Square(critic.weight.detach())
+    (gradient_penalty(bent, real, fake, rng=seeded(3)) + r1_penalty(bent, real)).backward()
+    assert bent.weight.grad.abs().max() > 0 and real.grad is None and fake.grad is None
 
 
 def test_r1_and_its_gradient_are_those_done_by_hand():
