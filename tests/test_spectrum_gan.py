@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from course_lib.adversarial import Dither, Game, TimeShift, discriminator_parts, generator_parts
+from course_lib.adversarial import Dither, Game, TimeShift, discriminator_parts, generator_parts, r1_penalty
 from course_lib.features import log_mel, stft, to_unit
 from course_lib.models.spectrum_gan import NARROW, SpectrumWaveGenerator, ThreeCritics
 
@@ -158,6 +158,13 @@ def test_all_critics_move_the_wave(critics):
         wave = (0.1 * torch.randn(3, 2048)).requires_grad_()
         critics(wave, *labels)[:, critic].sum().backward()
         assert wave.grad.abs().amax(dim=1).min() > 0 and wave.grad.isfinite().all()
+
+
+def test_a_penalty_is_for_one_critic_at_a_time(critics):
+    wave, labels = 0.1 * torch.randn(2, 2048), (torch.tensor([0, 1]), torch.tensor([0, 1]))
+    with pytest.raises(ValueError, match=r"scores \(2, 3\), need \(B,\).*one by one"):
+        r1_penalty(critics, wave, labels)
+    assert r1_penalty(critics.of_wave, wave, labels) > 0
 
 
 @pytest.mark.parametrize("loss", ["hinge", "non_saturating", {"hinge": 1.0, "least_squares": 0.3}])
