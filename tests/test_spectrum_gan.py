@@ -162,7 +162,7 @@ def test_all_critics_move_the_wave(critics):
 
 def test_a_penalty_is_for_one_critic_at_a_time(critics):
     wave, labels = 0.1 * torch.randn(2, 2048), (torch.tensor([0, 1]), torch.tensor([0, 1]))
-    with pytest.raises(ValueError, match=r"scores \(2, 3\), need \(B,\).*one by one"):
+    with pytest.raises(ValueError, match=r"scores \(2, 3\), need \(B,\).*one at a time"):
         r1_penalty(critics, wave, labels)
     assert r1_penalty(critics.of_wave, wave, labels) > 0
 
