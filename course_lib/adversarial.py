@@ -109,7 +109,7 @@ def squared_slopes(discriminator: nn.Module, x: Tensor, condition: tuple[Tensor,
         if scores.ndim != 1:
             raise ValueError(
                 f"the discriminator gives scores {tuple(scores.shape)}, need (B,): the slope of several critics' sum "
-                "says little of each; penalise one at a time, e.g. r1_penalty(critics.of_wave, real, (digits, speakers))"
+                "says little of each; penalise one at a time: r1_penalty(critics.of_wave, real, (digits, speakers))"
             )
         # A clip's score depends on that clip alone, so the gradient of the sum holds each clip's own.
         (gradient,) = torch.autograd.grad(scores.sum(), x, create_graph=True)
