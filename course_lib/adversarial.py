@@ -132,20 +132,37 @@ class Dither:
 
 @dataclass(frozen=True)
 class TimeShift:
-    """Every picture that the discriminator sees, real or fake, moved by up to so many frames; silence moves in.
+    """Every clip that the discriminator sees, real or fake, moved in time by its own amount; silence moves in.
 
     A discriminator that has seen 2,700 clips a hundred times knows them by heart; moved, they stay new for longer, and
     since fakes are moved too, the generator does not learn to move (differentiable augmentation, Zhao et al. 2020).
 
-    Args:    n_frames: largest shift, either way."""
+    Args:
+        n_most: largest shift, either way, in frames of pictures or samples of waves.
+        silence: what moves in: -1 in unit-scaled pictures, 0 in waves.
+    """
 
-    n_frames: int
+    n_most: int
+    silence: float = -1.0
 
-    def __call__(self, x: Tensor, rng: torch.Generator) -> Tensor:  # (B, M, L), unit scale
-        n = self.n_frames
-        shift = torch.randint(-n, n + 1, (len(x), 1, 1), generator=rng, device=rng.device).to(x.device)
-        frames = torch.arange(x.shape[2], device=x.device) + n - shift  # (B, 1, L)
-        return F.pad(x, (n, n), value=-1.0).gather(2, frames.expand_as(x))
+    def __call__(self, x: Tensor, rng: torch.Generator) -> Tensor:  # (B, M, L) or (B, T)
+        n = self.n_most
+        one_a_clip = (len(x), *[1] * (x.ndim - 1))
+        shift = torch.randint(-n, n + 1, one_a_clip, generator=rng, device=rng.device).to(x.device)
+        source = torch.arange(x.shape[-1], device=x.device) + n - shift  # (B, ..., L)
+        return F.pad(x, (n, n), value=self.silence).gather(-1, source.expand_as(x))
+
+
+@dataclass(frozen=True)
+class InTurn:
+    """Several augmentations, one after the other: InTurn((TimeShift(256, silence=0.0), Dither(0.0003)))."""
+
+    steps: tuple[Callable[[Tensor, torch.Generator], Tensor], ...]
+
+    def __call__(self, x: Tensor, rng: torch.Generator) -> Tensor:
+        for augment in self.steps:
+            x = augment(x, rng)
+        return x
 
 
 @dataclass(frozen=True)

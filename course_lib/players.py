@@ -51,8 +51,8 @@ WON = (
 )
 COLLAPSED = (
     "diversity has collapsed: two noises give sounds nearer to each other than {} of the distance of two real clips. "
-    "Give both players the same learning rate if the generator's is higher, slow the discriminator down if it wins, and "
-    "train from an earlier checkpoint or anew."
+    "Give both players the same learning rate if the generator's is higher, slow the discriminator down if it wins, "
+    "and train from an earlier checkpoint or anew."
 )
 
 
