@@ -76,10 +76,11 @@ def load_pretrained(
     Returns: the model on `device`, and the record.
     Raises:  CheckpointError if there is no such model, it is not what its record says, or the class does not fit."""
     path = _folder(folder) / f"{name}.safetensors"
+    make_it = f"make it with `course train {name.removesuffix('_discriminator')}`"  # with its generator
     if not path.is_file() or not path.with_suffix(".json").is_file():
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.json"))) or "none"
-        raise CheckpointError(f"no pretrained model {name!r} (there are: {known}); make it with `course train {name}`")
-    again = f"get it again (`git checkout -- data/pretrained`, or reinstall), or make it with `course train {name}`"
+        raise CheckpointError(f"no pretrained model {name!r} (there are: {known}); {make_it}")
+    again = f"get it again (`git checkout -- data/pretrained`, or reinstall), or {make_it}"
     try:
         record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         wanted, class_name, config = record["digest"], record["model"], record["config"]

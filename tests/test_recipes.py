@@ -13,6 +13,7 @@ from course_lib.datasets import load_clips
 from course_lib.features import AudioConfig, clip_log_mels
 from course_lib.pretrained import MAX_BYTES
 from course_lib.profiles import bundled_dir
+from course_lib.recipes import gans
 from course_lib.recipes import judge as judge_recipe
 from course_lib.recipes.frames import FRAME_CONFIG, frames_of
 from course_lib.recipes.vaes import elbo_scores
@@ -67,10 +68,35 @@ def test_there_are_pretrained_judges_for_both_sets():
     assert kinds <= set(NAMES)
 
 
+def test_a_smoke_run_of_a_gan_keeps_both_players_and_a_sample(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_PROFILE", "smoke")
+    monkeypatch.setenv("COURSE_RUNS_DIR", str(tmp_path))
+    monkeypatch.setenv("COURSE_DEVICE", "cpu")
+    monkeypatch.setitem(recipes.RECIPES, "cgan", lambda checkpoints: gans.train_cgan("bundled", checkpoints))
+    path = recipes.train("cgan")
+    generator, record = load_pretrained("cgan", folder=path.parent)
+    discriminator, of_both = load_pretrained("cgan_discriminator", folder=path.parent)
+    assert record["steps"] == of_both["steps"] == 10 and record["metrics"] == of_both["metrics"]
+    labels = torch.tensor([3, 7]), torch.tensor([0, 5])
+    pictures = generator(torch.zeros(2, 100), *labels)
+    assert discriminator(pictures, *labels).shape == (2,)
+    wave, rate_hz = read_wave(path.with_suffix(".flac"))
+    assert wave.shape == (10 * 8192,) and rate_hz == 8000
+
+
+def test_real_speech_is_as_varied_as_itself_and_covers_all(clips):
+    test = clips.test
+    said = gans.said_by_all(test.waves, test.digits, test.speakers, clips, CFG)
+    assert said["diversity_ratio"] == pytest.approx(1.0, abs=1e-6)
+    assert said["digits_covered"] == 10 and said["speakers_covered"] == 6 and said["speaker_judged"] > 0.98
+    one_voice = gans.said_by_all(test.waves, test.digits, (test.speakers + 1) % 6, clips, CFG)
+    assert one_voice["speakers_covered"] == 0
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_each_pretrained_model_has_its_recipe_and_its_record(name):
     model, record = load_pretrained(name)
-    assert name in recipes.RECIPES
+    assert name.removesuffix("_discriminator") in recipes.RECIPES
     assert record["params"] == sum(p.numel() for p in model.parameters())
     assert (PRETRAINED / f"{name}.safetensors").stat().st_size <= MAX_BYTES
     cfg = FRAME_CONFIG if name.startswith("frame_") else CFG
