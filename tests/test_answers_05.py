@@ -347,6 +347,8 @@ def test_shifts_go_both_ways_and_as_far_as_they_may(seed):
     farthest = [int(inputs["shifts"].abs().max()) - inputs["x"].shape[2] + 1 for inputs in trials]
     assert {-1, 0, 1} == set(shifts.sign().tolist()) and max(farthest) == 0
     assert all(len(inputs["shifts"].unique()) > 2 for inputs in trials)
+    assert any(-inputs["shifts"].min() > inputs["shifts"].max() for inputs in trials)
+    assert any(-inputs["shifts"].min() < inputs["shifts"].max() for inputs in trials)
     row = torch.arange(5.0).expand(1, 1, 5)
     reference = get_exercise("05.5").reference
     assert reference(row, torch.tensor([2])).flatten().tolist() == [2, 1, 0, 1, 2]
@@ -358,6 +360,8 @@ def test_shifts_go_both_ways_and_as_far_as_they_may(seed):
     [
         ("05.1", lambda n_in, kernel, stride: by_the_layer_itself(n_in, max(kernel, stride), stride)),
         ("05.2", lambda a, b: (a.mean() - b.mean()).abs()),
+        ("05.2", lambda a, b: to_the_nearest_free(a, b)),
+        ("05.2", lambda a, b: to_the_nearest_free(b, a)),
         ("05.3", lambda critic, real, fake, weights: as_published(critic, real, fake, weights).detach()),
         ("05.3", lambda critic, real, fake, weights: with_frozen(critic, as_published, real, fake, weights)),
         ("05.3", lambda critic, real, fake, weights: as_published(critic, fake, real, weights)),
@@ -365,11 +369,26 @@ def test_shifts_go_both_ways_and_as_far_as_they_may(seed):
         ("05.4", lambda critic, real: wiped(critic, real)),
         ("05.5", lambda x, shifts: torch.stack([clip.roll(int(s), -1) for clip, s in zip(x, shifts, strict=True)])),
         ("05.5", lambda x, shifts: padded_and_cut(x, shifts.clamp(-2, 2))),
+        ("05.5", lambda x, shifts: padded_by(int(shifts.max()), x, shifts)),
+        ("05.5", lambda x, shifts: padded_by(int(-shifts.min()), x, shifts)),
     ],
 )
 @pytest.mark.parametrize("seed", range(8))
 def test_an_answer_that_holds_for_tame_inputs_only_is_refused(exercise_id, answer, seed):
     assert mark(get_exercise(exercise_id), answer, seed).status == FAILED
+
+
+def to_the_nearest_free(a, b):
+    free, total = b.tolist(), 0.0
+    for point in a.tolist():
+        free.sort(key=lambda place: abs(place - point))
+        total += abs(free.pop(0) - point)
+    return total / len(a)
+
+
+def padded_by(n, x, shifts):
+    wide = F.pad(x, (n, n), mode="reflect")
+    return torch.stack([wide[b, :, n - s : n - s + x.shape[2]] for b, s in enumerate(shifts.tolist())])
 
 
 def with_frozen(critic, penalty, *clips):

@@ -41,11 +41,15 @@ def _over(choose):
 
 
 def _draw_clips(rng: torch.Generator, trial: int) -> dict:
-    """Labels out of order, each another number of times, one of them once; at last one pair of identical clips."""
+    """Labels out of order, some below 0 and above 9, each another number of times, one of them once.
+
+    In the last two trials clips are of the size of decibels, in the very last two of them are identical: only
+    differences keep their digits.
+    """
     n_mels, n_frames, labels = (
         (3, 5, [4, 1, 4, 7, 1, 4, 9]),
-        (6, 4, [2, 0, 2, 2, 0, 5, 2, 5, 3]),
-        (4, 7, [8, 3, 8, 3, 3]),
+        (6, 4, [2, -1, 2, 2, -1, 5, 2, 5, 3]),
+        (4, 7, [41, 3, 41, 3, 3]),
         (5, 3, [6, 0, 6, 0, 6, 9, 0, 6]),
     )[trial % 4]
     labels = torch.tensor(labels)
@@ -53,6 +57,8 @@ def _draw_clips(rng: torch.Generator, trial: int) -> dict:
     labels[[0, int(swap)]] = labels[[int(swap), 0]]
     spread = 0.5 + 1.5 * torch.rand(len(labels), 1, 1, generator=rng)
     mels = spread * torch.randn(len(labels), n_mels, n_frames, generator=rng) + 0.5 * labels[:, None, None]
+    if trial % 4 >= 2:
+        mels = 0.05 * mels - 60
     if trial % 4 == 3:
         i, j = _pairs(labels)
         mels[j[0]] = mels[i[0]]
@@ -73,6 +79,27 @@ def _summed(mels: Tensor, labels: Tensor) -> Tensor:
     return same_label_distance(mels, labels) * len(_pairs(labels)[0])
 
 
+def _by_products(mels: Tensor, labels: Tensor) -> Tensor:
+    flat, (i, j) = mels.flatten(1), _pairs(labels)
+    lengths = flat.square().sum(dim=1)
+    squares = lengths[i] + lengths[j] - 2 * (flat @ flat.T)[i, j]
+    return (squares.clamp(min=0) / flat.shape[1]).sqrt().mean()
+
+
+def _within(known):
+    """An answer that looks for the labels known(labels) only."""
+    return lambda mels, labels: _over(
+        lambda i, j, all_labels: (
+            (all_labels[i] == all_labels[j]) & (i < j) & torch.isin(all_labels[i], known(all_labels))
+        )
+    )(mels, labels)
+
+
+def _next_of_label(mels: Tensor, labels: Tensor) -> Tensor:
+    parts = [mels[labels == k].diff(dim=0).square().mean(dim=(1, 2)).sqrt() for k in labels.unique()]
+    return torch.cat(parts).mean()
+
+
 SAME_LABEL_DISTANCE = Exercise(
     id="04.5",
     title="clips with the same label",
@@ -83,7 +110,7 @@ SAME_LABEL_DISTANCE = Exercise(
     difficulty=2,
     minutes=10,
     hint="for each pair i < j with labels[i] == labels[j]: mean of the squared difference over M and L, root of it; "
-    "then the mean over these pairs.",
+    "then the mean over these pairs. Subtract before you square: |a|^2 + |b|^2 - 2 ab loses its digits.",
     wrong_answers=(
         WrongAnswer(
             "clips with themselves",
@@ -199,6 +226,49 @@ SAME_LABEL_DISTANCE = Exercise(
             "nearest",
             _over_pairs(lambda d: d.square().mean(dim=(1, 2)).sqrt().min()),
             "that is the nearest pair: the mean over all pairs with equal labels.",
+        ),
+        WrongAnswer(
+            "ten digits",
+            _within(lambda labels: torch.arange(10)),
+            "you look for the labels 0 to 9 only: labels are any whole numbers, so compare them with each other (or "
+            "take labels.unique()).",
+        ),
+        WrongAnswer(
+            "labels from 0 on",
+            _within(lambda labels: torch.arange(int(labels.max()) + 1)),
+            "you look for labels from 0 on: they may be negative, so compare them with each other (or take "
+            "labels.unique()).",
+        ),
+        WrongAnswer(
+            "the next one",
+            _next_of_label,
+            "you compare each clip with the next one of its label only: all pairs i < j.",
+        ),
+        WrongAnswer(
+            "length by the root of M",
+            lambda mels, labels: same_label_distance(mels, labels) * mels.shape[2] ** 0.5,
+            "you average over M only: the mean goes over all M L values.",
+        ),
+        WrongAnswer(
+            "length by the root of L",
+            lambda mels, labels: same_label_distance(mels, labels) * mels.shape[1] ** 0.5,
+            "you average over L only: the mean goes over all M L values.",
+        ),
+        WrongAnswer(
+            "halved",
+            lambda mels, labels: same_label_distance(mels, labels) / 2,
+            "half of what it should be: if the sum has each pair once, so has the number you divide by.",
+        ),
+        WrongAnswer(
+            "mean over a masked square",
+            lambda mels, labels: _summed(mels, labels) / len(labels) ** 2,
+            "you set other pairs to 0 and average over all B x B: choose the pairs (distance[mask]), then average.",
+        ),
+        WrongAnswer(
+            "difference by products",
+            _by_products,
+            "|a|^2 + |b|^2 - 2 ab takes large numbers from each other and keeps few digits, none at all where clips "
+            "are identical: subtract first, then square.",
         ),
     ),
 )

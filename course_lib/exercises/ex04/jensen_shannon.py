@@ -218,5 +218,11 @@ JENSEN_SHANNON = Exercise(
             ),
             "that is one number a grid point: sum them up.",
         ),
+        WrongAnswer(
+            "kl_div averaged",
+            _of_result(lambda js, spacing, n: js / n),
+            "you multiply by spacing, but divide by the number of grid points as well, as F.kl_div does with "
+            "reduction='batchmean' or 'mean': 'sum', times spacing.",
+        ),
     ),
 )

@@ -64,6 +64,10 @@ def _of_probabilities(real: Tensor, fake: Tensor) -> Tensor:
     return F.binary_cross_entropy(real, torch.ones_like(real)) + F.binary_cross_entropy(fake, torch.zeros_like(fake))
 
 
+def _floored(real: Tensor, fake: Tensor) -> Tensor:
+    return -(torch.sigmoid(real) + 1e-8).log().mean() - (1 - torch.sigmoid(fake) + 1e-8).log().mean()
+
+
 DISCRIMINATOR_LOSS = Exercise(
     id="04.3",
     title="two losses at once",
@@ -220,6 +224,38 @@ DISCRIMINATOR_LOSS = Exercise(
             lambda real_logits, fake_logits, weight: discriminator_loss(real_logits, fake_logits.detach(), weight),
             "right values, but no gradient through the fake logits: detach the generator's *clips* before the "
             "discriminator sees them, never its scores.",
+        ),
+        WrongAnswer(
+            "real and fake swapped",
+            lambda real_logits, fake_logits, weight: discriminator_loss(fake_logits, real_logits, weight),
+            "real and fake are swapped, in all four terms: real logits are to rise to 1, fake ones to fall to 0.",
+        ),
+        WrongAnswer(
+            "one mean for the cross-entropy",
+            _mixed(lambda bce, ls, weight: 0.5 * bce + weight * ls),
+            "your cross-entropy is half of what it should be: averaged over real and fake together (torch.cat), or "
+            "halved. Each kind has a mean of its own, and they add up.",
+        ),
+        WrongAnswer(
+            "one mean for least squares",
+            _mixed(lambda bce, ls, weight: bce + weight * 0.5 * ls),
+            "your least squares are half of what they should be: one half before each square, and none besides.",
+        ),
+        WrongAnswer(
+            "floor in the logarithm",
+            _with_cross_entropy(_floored),
+            "the 1e-8 in the logarithm hides what a logit of 30 on the wrong side costs (30), and stops its gradient: "
+            "softplus needs no floor.",
+        ),
+        WrongAnswer(
+            "mean squared",
+            _with_least_squares(lambda r, f: 0.5 * (r.mean() - 1).square() + 0.5 * f.mean().square()),
+            "in least squares you square the mean logit's distance: square each clip's, then average.",
+        ),
+        WrongAnswer(
+            "least squares detached",
+            _with_least_squares(lambda r, f: _least_squares(r, f).detach()),
+            "right values, but the least-squares term passes no gradient on: it was detached.",
         ),
     ),
 )

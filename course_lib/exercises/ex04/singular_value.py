@@ -73,6 +73,28 @@ def _through_everything(weight: Tensor, start: Tensor, n_iterations: int) -> Ten
     return u @ weight @ v
 
 
+def _old_v(weight: Tensor, start: Tensor, n_iterations: int) -> Tensor:
+    with torch.no_grad():
+        v = start
+        for _ in range(n_iterations):
+            u, used = _unit(weight @ v), v
+            v = _unit(weight.T @ u)
+    return u @ weight @ _unit(used)
+
+
+def _half_detached(weight: Tensor, start: Tensor, n_iterations: int) -> Tensor:
+    """u alone is made of a constant weight."""
+    v = start
+    for _ in range(n_iterations):
+        u = _unit(weight.detach() @ v)
+        v = _unit(weight.T @ u)
+    return u @ weight @ v
+
+
+def _without_transpose(weight: Tensor, start: Tensor, n_iterations: int) -> Tensor:
+    return weight @ _unit(weight @ start)
+
+
 LARGEST_SINGULAR_VALUE = Exercise(
     id="04.4",
     title="how much a layer can stretch",
@@ -196,6 +218,33 @@ LARGEST_SINGULAR_VALUE = Exercise(
             "one over",
             lambda weight, start, n_iterations: 1 / largest_singular_value(weight, start, n_iterations),
             "that is one over the value.",
+        ),
+        WrongAnswer(
+            "v before the last",
+            _old_v,
+            "the last u meets the v it was made of: u *and* v are renewed in each iteration, and the product takes "
+            "both new ones.",
+        ),
+        WrongAnswer(
+            "root",
+            lambda weight, start, n_iterations: largest_singular_value(weight, start, n_iterations).sqrt(),
+            "no root: u^T W v is the singular value itself, not its square.",
+        ),
+        WrongAnswer(
+            "squared, half an iteration more",
+            _from_ends(lambda weight, u, v: (weight @ v).square().sum()),
+            "|W v|^2, or v^T W^T W v, is an eigenvalue of W^T W, the *square*: u @ weight @ v.",
+        ),
+        WrongAnswer(
+            "half detached",
+            _half_detached,
+            "the right value, but one of the two products in the loop still passes gradients on: both u and v are "
+            "constants.",
+        ),
+        WrongAnswer(
+            "no transpose",
+            _without_transpose,
+            "u is (O,), and weight (O, I) can't take it from the right: v comes from the *transpose*, weight.T @ u.",
         ),
     ),
 )

@@ -54,6 +54,13 @@ def _naive_terms(f: Tensor, loss: str) -> Tensor:
     return -torch.sigmoid(f).log() if loss == "non_saturating" else TERMS[loss][2](f)
 
 
+def _floored_terms(f: Tensor, loss: str) -> Tensor:
+    chance = torch.sigmoid(f)
+    if loss == "saturating":
+        return (1 - chance + 1e-8).log()
+    return -(chance + 1e-8).log() if loss == "non_saturating" else TERMS[loss][2](f)
+
+
 def _exp_ratio(f: Tensor) -> Tensor:
     return f.exp() / (1 + f.exp())
 
@@ -198,6 +205,32 @@ GENERATOR_SLOPES = Exercise(
             "hinge as minus f",
             _except("hinge", lambda f: -f),
             "-f is the hinge loss itself on the generator's turn: its derivative is -1.",
+        ),
+        WrongAnswer(
+            "ratio of exponentials, saturating",
+            _except("saturating", lambda f: -_exp_ratio(f)),
+            "the saturating slope is NaN at a logit of 100, as exp(100) is infinite: torch.sigmoid(f) stays finite.",
+        ),
+        WrongAnswer(
+            "autograd through floored logs",
+            _by_autograd(_floored_terms),
+            "the 1e-8 in the logarithm keeps the *loss* finite, but its slope at a logit of -100 (or 100) becomes 0 "
+            "where it is -1. Find the derivative on paper: it is a sigmoid, and needs no floor.",
+        ),
+        WrongAnswer(
+            "least squares through a sigmoid",
+            _except("least_squares", lambda f: (torch.sigmoid(f) - 1) * torch.sigmoid(f) * torch.sigmoid(-f)),
+            "you send least squares through a sigmoid, chain rule and all: by the table it takes the logit itself.",
+        ),
+        WrongAnswer(
+            "hinge sign",
+            _except("hinge", torch.ones_like),
+            "the sign of the hinge's slope: the generator's loss is -f, which *falls* as f rises.",
+        ),
+        WrongAnswer(
+            "hinge of the discriminator",
+            _except("hinge", lambda f: (f > -1).float()),
+            "your hinge is the discriminator's term for fakes, max(0, 1 + f): the generator's is -f.",
         ),
     ),
 )

@@ -84,6 +84,10 @@ def _without_leaf(critic: torch.nn.Module, real: Tensor, fake: Tensor, weights: 
     return (gradient.norm(dim=1) - 1).square().mean()
 
 
+def _by_secant(critic: torch.nn.Module, real: Tensor, fake: Tensor, weights: Tensor) -> Tensor:
+    return ((critic(fake) - critic(real)).abs() / ((fake - real).norm(dim=1) + 1e-12) - 1).square().mean()
+
+
 def _of_many_scores(critic: torch.nn.Module, real: Tensor, fake: Tensor, weights: Tensor) -> Tensor:
     x = _between(real, fake, weights).requires_grad_()
     (gradient,) = torch.autograd.grad(critic(x), x, create_graph=True)
@@ -242,6 +246,22 @@ GRADIENT_PENALTY = Exercise(
             "many scores at once",
             _of_many_scores,
             "autograd.grad wants one number (or grad_outputs): take critic(x).sum().",
+        ),
+        WrongAnswer(
+            "mean weight for all",
+            _at(lambda real, fake, weights: _between(real, fake, weights.mean()[None])),
+            "you use the mean weight for all clips: one each, weights[:, None].",
+        ),
+        WrongAnswer(
+            "weights of one's own",
+            _at(lambda real, fake, weights: _between(real, fake, torch.rand(len(real)))),
+            "you draw weights of your own: take those that come in.",
+        ),
+        WrongAnswer(
+            "secant",
+            _by_secant,
+            "the difference of two scores over their distance is the mean slope of the way, in its direction: take the "
+            "length of the gradient at the place between.",
         ),
     ),
 )

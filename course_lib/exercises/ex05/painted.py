@@ -184,6 +184,17 @@ PAINTED_COUNTS = Exercise(
             _spoilt(lambda counts, n_in, kernel, stride: counts - 1),
             "you count one copy less everywhere: a sample that one copy reaches counts 1, in a gap 0.",
         ),
+        WrongAnswer(
+            "one sample long, cut",
+            _spoilt(lambda counts, n_in, kernel, stride: painted_counts(n_in, kernel + 1, stride)[: len(counts)]),
+            "the right length, but each copy reaches one sample too far: copy i ends *before* i * stride + kernel.",
+        ),
+        WrongAnswer(
+            "copies beyond the last",
+            _spoilt(lambda counts, n_in, kernel, stride: painted_counts(n_in + kernel, kernel, stride)[: len(counts)]),
+            "right up to the last copy; but beyond its start you count copies of input samples that don't exist: at "
+            "most n_in.",
+        ),
     ),
 )
 

@@ -181,5 +181,31 @@ R1_PENALTY = Exercise(
             _of_score(lambda critic, x: critic(x)),
             "autograd.grad wants one number (or grad_outputs): take critic(x).sum().",
         ),
+        WrongAnswer(
+            "halved before the square",
+            _of_gradient(lambda g: (0.5 * g).square().sum(dim=1).mean()),
+            "you square the half as well, which makes a quarter: the half stands outside.",
+        ),
+        WrongAnswer(
+            "sum over clips, mean over samples",
+            _of_gradient(lambda g: 0.5 * g.square().sum(dim=0).mean()),
+            "the axes are swapped: sum over T (dim=1), mean over clips.",
+        ),
+        WrongAnswer(
+            "gamma",
+            _of_gradient(lambda g: 5 * g.square().sum(dim=1).mean()),
+            "the usual weight of 10 is not part of it here: half the mean.",
+        ),
+        WrongAnswer(
+            "root and square",
+            _of_gradient(lambda g: 0.5 * g.square().sum(dim=1).sqrt().square().mean()),
+            "the right value, but you take a root to square it again, and where the critic is flat its derivative is "
+            "infinite and the gradient NaN: leave both out.",
+        ),
+        WrongAnswer(
+            "squared score",
+            _of_score(lambda critic, x: critic(x).square().sum()),
+            "you square the scores before you differentiate: square the gradient.",
+        ),
     ),
 )

@@ -24,7 +24,10 @@ def _taken(x: Tensor, shifts: Tensor, fold) -> Tensor:
 
 
 def _draw_activations(rng: torch.Generator, trial: int) -> dict:
-    """Every kind of shift in each batch: right, left, none, and the farthest in the last two."""
+    """Every kind of shift in each batch: right, left, none, and the farthest in the last two.
+
+    In the second, farther to the left than to the right: padding by shifts.max() is too little.
+    """
     n_clips, n_channels, n_samples = ((5, 3, 9), (4, 2, 7), (6, 5, 8), (3, 4, 6))[trial % 4]
     x = torch.randn(n_clips, n_channels, n_samples, generator=rng)
     x[:, 0] += 2
@@ -33,6 +36,8 @@ def _draw_activations(rng: torch.Generator, trial: int) -> dict:
     shifts[2] = 0
     if n_clips > 4:
         shifts[3:] *= 2 * torch.randint(0, 2, (n_clips - 3,), generator=rng) - 1
+    if trial % 4 == 1:
+        shifts[1] = 3 - n_samples
     if trial % 4 == 2:
         shifts[0], shifts[1] = n_samples - 1, 1 - n_samples
     if trial % 4 == 3:
@@ -91,6 +96,23 @@ def _missing(x: Tensor, shifts: Tensor) -> Tensor:
     return ((source < 0) | (source >= x.shape[2]))[:, None]  # (B, 1, T)
 
 
+def _copied(x: Tensor, shifts: Tensor) -> Tensor:
+    """The missing end filled with its neighbours as they stand, not turned round."""
+    last, rows = x.shape[2] - 1, []
+    for clip, n in zip(x, shifts.tolist(), strict=True):
+        if n > 0:
+            rows.append(torch.cat([clip[:, 1 : n + 1], clip[:, : last + 1 - n]], dim=1))
+        else:
+            rows.append(torch.cat([clip[:, -n:], clip[:, last + n : last]], dim=1))
+    return torch.stack(rows)
+
+
+def _padded_too_little(x: Tensor, shifts: Tensor) -> Tensor:
+    n, n_samples = int(shifts.max()), x.shape[2]
+    wide = F.pad(x, (n, n), mode="reflect")
+    return torch.stack([wide[b, :, n - s : n - s + n_samples] for b, s in enumerate(shifts.tolist())])
+
+
 PHASE_SHUFFLE = Exercise(
     id="05.5",
     title="phase shuffle",
@@ -142,8 +164,8 @@ PHASE_SHUFFLE = Exercise(
         WrongAnswer(
             "never runs",
             lambda x, shifts: x + 0,
-            "nothing moves. (A published implementation did just that, unnoticed: a layer that does nothing raises no "
-            "error.)",
+            "nothing moves: after padding on one side, cut at the *other*. (A published implementation never moved "
+            "anything, unnoticed: a layer that does nothing raises no error.)",
         ),
         WrongAnswer(
             "negative shifts ignored",
@@ -225,6 +247,31 @@ PHASE_SHUFFLE = Exercise(
             "numpy",
             lambda x, shifts: torch.as_tensor(x.numpy()),
             "numpy keeps no track of gradients, which have to reach x: stay in torch.",
+        ),
+        WrongAnswer(
+            "end held",
+            _by_fold(lambda source, n: source.abs().clamp(max=n - 1)),
+            "reflected at the start, but held at the end: fold places beyond T - 1 back, to 2 (T - 1) minus them.",
+        ),
+        WrongAnswer(
+            "edge repeated at the end",
+            _by_fold(lambda source, n: torch.where(source.abs() >= n, 2 * n - 1 - source.abs(), source.abs())),
+            "at the end your mirror image repeats the edge: 2 (T - 1) minus the place, not 2 T - 1 minus it.",
+        ),
+        WrongAnswer(
+            "not turned round",
+            _copied,
+            "you fill the missing end with its neighbours in their own order: a mirror image runs backwards, flip(-1).",
+        ),
+        WrongAnswer(
+            "index of one channel",
+            lambda x, shifts: phase_shuffle(x[:, :1], shifts),
+            "one channel is left: gather gives as many as its index has, so expand that to the shape of x.",
+        ),
+        WrongAnswer(
+            "padded by the largest",
+            _padded_too_little,
+            "shifts.max() knows nothing of the way to the left: pad by shifts.abs().max().",
         ),
     ),
 )

@@ -11,6 +11,16 @@ def wasserstein_1d(a: Tensor, b: Tensor) -> Tensor:
     return (a.sort().values - b.sort().values).abs().mean()
 
 
+def _nearest_free(a: Tensor, b: Tensor) -> Tensor:
+    """Each point of a, in turn, to the nearest of b that is still free."""
+    free, moves = b.clone(), []
+    for point in a:
+        gaps = (free - point).abs()
+        moves.append(gaps.min())
+        free = free[torch.arange(len(free)) != gaps.argmin()]
+    return torch.stack(moves).mean()
+
+
 def _draw_points(rng: torch.Generator, trial: int) -> dict:
     """Across each other; the same points in another order; all moved to the left; one far away."""
     n = (7, 12, 5, 9)[trial % 4]
@@ -20,6 +30,9 @@ def _draw_points(rng: torch.Generator, trial: int) -> dict:
         b = a[torch.arange(n).roll(1 + n // 2)]
     if trial % 4 == 2:
         b = a.flip(0) - 1.5
+        while min(_nearest_free(a, b), _nearest_free(b, a)) < 1.6:  # else greed would do, now and then
+            a = torch.cat([2 * torch.randn(n - 2, generator=rng), torch.tensor([-4.0, 3.0])])
+            b = a.flip(0) - 1.5
     if trial % 4 == 3:
         b[0] = 20 + b[0]
     return {"a": a, "b": b}
@@ -138,6 +151,17 @@ WASSERSTEIN_1D = Exercise(
             "move by move",
             _of_moves(lambda moves: moves.abs()),
             "that is one number a point: their mean.",
+        ),
+        WrongAnswer(
+            "nearest that is free",
+            _nearest_free,
+            "you send each point, in turn, to the nearest that is still free: what is cheapest for the first leaves "
+            "long ways to the last. Sorted points cost least together.",
+        ),
+        WrongAnswer(
+            "length",
+            _of_moves(lambda moves: moves.norm()),
+            "norm() is the root of the sum of squares: the mean of absolute values.",
         ),
     ),
 )
