@@ -24,7 +24,7 @@ from course_lib.training import fit_gan
 from course_lib.vocoder import vocode
 
 BATCH = 16  # small batches and many steps: at equal seconds, 32 clips a step came to 0.86 judged right, 16 to 0.96
-SETTINGS = {"learning_rate": 1e-3, "betas": (0.0, 0.99), "n_warmup": 20, "anneal": True, "precision": "fp32"}
+SETTINGS = {"learning_rate": 1e-3, "betas": (0.0, 0.99), "n_warmup": 20, "precision": "fp32"}
 N_SETS = 4  # of samples; from one to the next, the Frechet ratio moves by 0.05
 SHIFT_FRAMES = 2  # 32 ms
 # Without shifts the critics learned the clips by heart: after 4,400 steps, samples with the same labels were 0.80 times
@@ -48,7 +48,8 @@ def train_cgan(dataset: str, checkpoints: Checkpoints, seed: int = 0) -> Made:
         discriminator,
         game,
         BatchIndices(n_clips, BATCH, rng),
-        n_steps=profile.pick(smoke=10, quick=20_000, full=20_000),
+        # 7,400 of 20,000 steps gave a Frechet ratio of 1.17; all of them, annealed, 1.57: longer is not better.
+        n_steps=profile.pick(smoke=10, quick=8000, full=8000),
         average_decay=0.999,
         rng=rng,
         checkpoints=checkpoints,
@@ -73,8 +74,9 @@ def train_cwavegan(dataset: str, checkpoints: Checkpoints, seed: int = 0) -> Mad
         critics,
         game,
         BatchIndices(len(waves), BATCH, rng),
-        n_steps=profile.pick(smoke=10, quick=6_000, full=6_000),
+        n_steps=profile.pick(smoke=10, quick=6000, full=6000),
         average_decay=0.999,
+        anneal=True,
         rng=rng,
         checkpoints=checkpoints,
         **SETTINGS,
