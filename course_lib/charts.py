@@ -44,7 +44,8 @@ def show_game(history, axes: Sequence[Axes] | None = None, smooth: int | None = 
     """A game of two: each player's loss over the steps, and below it what the watch read, with its alarms as lines.
 
     Neither loss says how good the clips are: each is measured against the other player, who changes. The readings do
-    say something: wins is 0.5 where the discriminator can only guess, diversity 1 where fakes differ as real clips do.
+    say something: wins is 0.5 where the discriminator can only guess, diversity 1 where two fakes with
+    one label differ as any two real clips do: with labels, about half is as it should be.
 
     Args:    history: fit_gan's.     axes: two to draw on.     smooth: as in show_history."""
     if not history.readings.get("step"):
@@ -58,8 +59,8 @@ def show_game(history, axes: Sequence[Axes] | None = None, smooth: int | None = 
     }
     show_history({side: np.sum(values, axis=0) for side, values in parts.items()}, axes[0], smooth=smooth)
     axes[0].set_xlabel("")
-    for i_curve, (name, even, meaning) in enumerate((("wins", 0.5, "even"), ("diversity", 1.0, "as real"))):
-        look = {"color": COLOURS[2 + i_curve], "label": f"{name} ({even:g}: {meaning})"}  # not the players' colours
+    for i_curve, (name, even, meaning) in enumerate((("wins", 0.5, "even"), ("diversity", 1.0, "two real clips"))):
+        look = {"color": COLOURS[2 + i_curve], "label": f"{name} ({meaning}: {even:g})"}  # not the players' colours
         axes[1].plot(history.readings["step"], history.readings[name], marker=MARKERS[i_curve], markersize=4, **look)
         axes[1].axhline(even, linestyle=":", linewidth=1, **look | {"label": "_"})
     for step in {step for step, _ in history.alarms}:

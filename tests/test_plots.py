@@ -229,8 +229,8 @@ def test_a_game_shows_each_players_loss_and_what_the_watch_read():
     assert drawn["generator"] == pytest.approx([0.5, 0.6, 0.7, 0.8])
     assert (losses.get_ylabel(), readings.get_xlabel(), readings.get_ylabel()) == ("Loss", "Step", "Reading")
     wins, even, diversity, as_real, alarm = readings.lines
-    assert wins.get_label().startswith("wins (0.5") and wins.get_xydata().tolist() == [[2, 0.75], [4, 1.0]]
-    assert diversity.get_label().startswith("diversity (1") and diversity.get_ydata().tolist() == [0.9, 1.5]
+    assert wins.get_label().startswith("wins (even: 0.5") and wins.get_xydata().tolist() == [[2, 0.75], [4, 1.0]]
+    assert diversity.get_label().startswith("diversity (two") and diversity.get_ydata().tolist() == [0.9, 1.5]
     assert (even.get_ydata()[0], as_real.get_ydata()[0], alarm.get_xdata()[0]) == (0.5, 1.0, 4)
     assert wins.get_color() == even.get_color() != diversity.get_color() and readings.get_ylim()[1] > 1.5
     axes = plt.subplots(1, 2)[1]
