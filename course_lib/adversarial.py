@@ -154,18 +154,6 @@ class TimeShift:
 
 
 @dataclass(frozen=True)
-class InTurn:
-    """Several augmentations, one after the other: InTurn((TimeShift(256, silence=0.0), Dither(0.0003)))."""
-
-    steps: tuple[Callable[[Tensor, torch.Generator], Tensor], ...]
-
-    def __call__(self, x: Tensor, rng: torch.Generator) -> Tensor:
-        for augment in self.steps:
-            x = augment(x, rng)
-        return x
-
-
-@dataclass(frozen=True)
 class Game:
     """The usual game, for training.fit_gan; override a method to change the rules."""
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from course_lib.adversarial import Dither, Game, InTurn, TimeShift, discriminator_parts, generator_parts, r1_penalty
+from course_lib.adversarial import Dither, Game, TimeShift, discriminator_parts, generator_parts, r1_penalty
 from course_lib.features import log_mel, stft, to_unit
 from course_lib.models.spectrum_gan import NARROW, SpectrumWaveGenerator, ThreeCritics
 
@@ -205,15 +205,11 @@ def test_time_shift_moves_each_picture_as_a_whole_and_silence_moves_in():
     assert shifts == set(range(-3, 4))
 
 
-def test_waves_are_shifted_too_and_augmentations_are_done_in_turn():
+def test_waves_are_shifted_too():
     rng = torch.Generator().manual_seed(0)
     wave = torch.rand(50, 9, generator=rng) + 1
     seen = TimeShift(2, silence=0.0)(wave, rng)
     assert {int((row == 0).sum()) for row in seen} == {0, 1, 2} and seen.shape == wave.shape
-    both = InTurn((TimeShift(2, silence=0.0), Dither(0.1)))(wave, torch.Generator().manual_seed(3))
-    rng = torch.Generator().manual_seed(3)
-    assert torch.equal(both, Dither(0.1)(TimeShift(2, silence=0.0)(wave, rng), rng))
-    assert "TimeShift(n_most=2" in repr(InTurn((TimeShift(2), Dither(0.1))))
 
 
 class Recorder(nn.Module):
