@@ -18,6 +18,7 @@ from course_lib.models.gan import ConvDiscriminator, ConvGenerator
 from course_lib.models.spectrum_gan import SpectrumWaveGenerator, ThreeCritics
 from course_lib.profiles import current_device, current_profile
 from course_lib.recipes.record import Made, Recipe, record_of
+from course_lib.recipes.scores import N_SETS, mean_scores
 from course_lib.recipes.speech import smaller
 from course_lib.sampling import balanced_labels
 from course_lib.training import fit_gan
@@ -25,7 +26,6 @@ from course_lib.vocoder import vocode
 
 BATCH = 16  # small batches and many steps: at equal seconds, 32 clips a step came to 0.86 judged right, 16 to 0.96
 SETTINGS = {"learning_rate": 1e-3, "betas": (0.0, 0.99), "n_warmup": 20, "precision": "fp32"}
-N_SETS = 4  # of samples; from one to the next, the Frechet ratio moves by 0.05
 SHIFT_FRAMES = 2  # 32 ms
 DITHER = 0.0003  # of waves: -70 dBFS
 
@@ -107,23 +107,13 @@ def gan_scores(
         drawn.append(score_waves(waves, digits, clips, cfg=cfg) | said_by_all(waves, digits, speakers, clips, cfg))
     test = clips.test.select(balanced_rows(clips.test, n_clips))
     real = score_waves(test.waves, test.digits, clips, cfg=cfg)
-    found = {key: sum(scores[key] for scores in drawn) / len(drawn) for key in drawn[0] if drawn[0][key] is not None}
-    scores = {
-        "judged": found["judged_accuracy"],
-        "inception": found["inception_score"],
-        "inception_of_test": real["inception_score"],
-        "frechet_ratio": found["frechet_ratio"],
-        "diversity_ratio": found["diversity_ratio"],
-        "digits_covered": min(scores["digits_covered"] for scores in drawn),
-        "speakers_covered": min(scores["speakers_covered"] for scores in drawn),
-        "speaker_judged": found["speaker_judged"],
-        "stride_buzz_db": stride_buzz_db(torch.cat(sets), clips.train.waves, cfg.sample_rate_hz),
-        "nearest_train": found["nearest_training_db"],
-        "nearest_train_of_test": real["nearest_training_db"],
-    }
-    if "pocketsphinx_accuracy" in found:
-        scores |= {"pocketsphinx": found["pocketsphinx_accuracy"]}
-        scores |= {"pocketsphinx_of_test": real["pocketsphinx_accuracy"]}
+    scores = mean_scores(drawn, real)
+    scores["inception_of_test"] = real["inception_score"]
+    for name in ("diversity_ratio", "speaker_judged"):
+        scores[name] = sum(of_set[name] for of_set in drawn) / len(drawn)
+    for name in ("digits_covered", "speakers_covered"):
+        scores[name] = min(of_set[name] for of_set in drawn)
+    scores["stride_buzz_db"] = stride_buzz_db(torch.cat(sets), clips.train.waves, cfg.sample_rate_hz)
     return scores, sets[0][:n_digits].flatten()
 
 

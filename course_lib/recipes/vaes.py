@@ -17,6 +17,7 @@ from course_lib.pretrained import load_pretrained
 from course_lib.profiles import current_device, current_profile
 from course_lib.recipes.frames import FRAME_CONFIG, frames_of, resynthesise_frames
 from course_lib.recipes.record import Made, Recipe, record_of
+from course_lib.recipes.scores import N_SETS, mean_scores
 from course_lib.recipes.speech import smaller, waves_at_speeds
 from course_lib.sampling import LatentGaussians, balanced_labels, draw_observation, fit_latent_gaussians, fit_sigma
 from course_lib.training import History, fit
@@ -27,7 +28,6 @@ from course_lib.vocoder import vocode
 SPEEDS = (0.94, 0.97, 1.03, 1.06)  # small enough for a voice to stay the same person's
 GAIN = 0.03  # standard deviation, of a scale on which 1 is 45 dB
 LATENT_TEMPERATURE = 0.9  # a fitted Gaussian reaches further than its clips: at 1, 2.0 % are misread, at 0.9, 1.4 %
-N_SETS = 4  # of samples; from one to the next, the Frechet ratio moves by 0.05
 N_DRAWS = 64  # of z a clip, for the importance-weighted bound
 
 
@@ -140,21 +140,9 @@ def cvae_scores(
             means = score_waves(vocode(pictures.clamp(-1, 1), cfg), digits, clips, cfg=cfg)
     test = clips.test.select(balanced_rows(clips.test, n_clips))
     real = score_waves(test.waves, test.digits, clips, cfg=cfg)
-    found = {
-        name: sum(scores[name] for scores in drawn) / len(drawn) for name in drawn[0] if drawn[0][name] is not None
-    }
-    scores = {
-        "judged": found["judged_accuracy"],
-        "inception": found["inception_score"],
-        "frechet_ratio": found["frechet_ratio"],
-        "nearest_train": found["nearest_training_db"],
-        "nearest_train_of_test": real["nearest_training_db"],
-        "frechet_ratio_of_means": means["frechet_ratio"],
-        "nearest_train_of_means": means["nearest_training_db"],
-    }
-    if "pocketsphinx_accuracy" in found:
-        scores |= {"pocketsphinx": found["pocketsphinx_accuracy"]}
-        scores |= {"pocketsphinx_of_test": real["pocketsphinx_accuracy"]}
+    scores = mean_scores(drawn, real)
+    scores["frechet_ratio_of_means"] = means["frechet_ratio"]
+    scores["nearest_train_of_means"] = means["nearest_training_db"]
     return scores, sample
 
 
