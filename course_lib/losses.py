@@ -155,6 +155,30 @@ def iwae_bound(log_weights: Tensor) -> Tensor:
     return log_weights.logsumexp(dim=0) - math.log(len(log_weights))
 
 
+def mixture_log_likelihood(y: Tensor, log_weights: Tensor, means: Tensor, sigmas: Tensor) -> Tensor:
+    """log sum_k w_k N(y; means_k, diag(sigmas_k^2)): what a mixture density network is trained on (Bishop 1994).
+
+    A Gaussian far from y has a density of 0 in any precision; summed by logsumexp, its logarithm is kept.
+
+    Args:
+        y: (..., P).
+        log_weights: (..., K), normalised: their exp sums to 1 over K, as log_softmax makes it.
+        means, sigmas: (..., K, P), sigmas > 0.
+    Returns: (...,) nats.
+    Raises:  ValueError for shapes that do not belong together.
+
+    Taught in: notebooks/06_rnn.ipynb
+    """
+    if means.shape != (*y.shape[:-1], log_weights.shape[-1], y.shape[-1]) or sigmas.shape != means.shape:
+        raise ValueError(
+            f"got y {tuple(y.shape)}, log_weights {tuple(log_weights.shape)}, means {tuple(means.shape)}, sigmas "
+            f"{tuple(sigmas.shape)}; need (..., P), (..., K), (..., K, P) and (..., K, P)"
+        )
+    z = (y[..., None, :] - means) / sigmas  # (..., K, P)
+    log_densities = -0.5 * z.square().sum(dim=-1) - sigmas.log().sum(dim=-1) - 0.5 * LOG_2PI * y.shape[-1]  # (..., K)
+    return (log_weights + log_densities).logsumexp(dim=-1)
+
+
 def _check_same(mu: Tensor, log_var: Tensor) -> None:
     if mu.shape != log_var.shape or mu.ndim != 2:
         raise ValueError(f"got mu {tuple(mu.shape)} and log_var {tuple(log_var.shape)}; need (B, Z) for both")
