@@ -1,0 +1,248 @@
+"""A recurrent network that speaks frame by frame: each mel frame is drawn, given all frames before it.
+
+A frame is told by a few principal coordinates of its 64 mels. What the network says of the next one is a mixture of
+Gaussians (Bishop 1994; for sequences Graves 2013), since speech may go on in several ways and their mean is none.
+
+Letters: B clips, M mels, L frames, P principal coordinates, K components of the mixture, H hidden.
+Taught in: notebooks/06_rnn.ipynb
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from course_lib.losses import mixture_log_likelihood
+from course_lib.models.autoencoder import pca
+from course_lib.models.conditioning import Labels
+
+SILENT = -1.0  # of a unit log-mel
+FIT_FRAMES = 40_000  # enough for a PCA of 64 values, seconds less than all
+
+
+class FrameMixture(NamedTuple):
+    """What is said of each next frame, and the state to go on from."""
+
+    log_weights: Tensor  # (B, L, K), their exponentials sum to 1
+    means: Tensor  # (B, L, K, P)
+    sigmas: Tensor  # (B, L, K, P)
+    stop_logits: Tensor  # (B, L): of this frame being the clip's last
+    state: Tensor  # (1, B, H)
+
+
+class MelRNN(nn.Module):
+    """Previous frames, digit and speaker -> how likely each next frame is, and whether it is the last.
+
+    Args:
+        n_digits, n_speakers: how many labels.
+        n_principal: coordinates a frame. PCA's left-over is never drawn, so speech comes out a little smoother; with
+            all 64, most of the effort goes into what is hardly heard.
+        n_hidden: length of the state.
+        n_mixtures: components of the mixture.
+        n_embed: length of a label's vector.
+        n_mels, n_frames: size of a clip's picture.
+        sigma_floor: least standard deviation, in units of the coordinates' common spread. Without it, a component that
+            settles on frames that never vary (silence) makes the likelihood grow for ever.
+    """
+
+    def __init__(
+        self,
+        n_digits: int = 10,
+        n_speakers: int = 6,
+        n_principal: int = 24,
+        n_hidden: int = 256,
+        n_mixtures: int = 8,
+        n_embed: int = 32,
+        n_mels: int = 64,
+        n_frames: int = 64,
+        sigma_floor: float = 0.1,
+    ):
+        super().__init__()
+        if not 1 <= n_principal <= n_mels or min(n_hidden, n_mixtures, n_embed, n_frames) < 1 or sigma_floor < 0:
+            raise ValueError(
+                f"got n_principal={n_principal} of {n_mels} mels, n_hidden={n_hidden}, n_mixtures={n_mixtures}, "
+                f"n_embed={n_embed}, n_frames={n_frames}, sigma_floor={sigma_floor}; need 1 <= n_principal <= n_mels, "
+                "at least 1 of the rest, and a floor of 0 or more"
+            )
+        self.config = {
+            "n_digits": n_digits,
+            "n_speakers": n_speakers,
+            "n_principal": n_principal,
+            "n_hidden": n_hidden,
+            "n_mixtures": n_mixtures,
+            "n_embed": n_embed,
+            "n_mels": n_mels,
+            "n_frames": n_frames,
+            "sigma_floor": sigma_floor,
+        }
+        self.register_buffer("mean", torch.zeros(n_mels))
+        self.register_buffer("basis", torch.eye(n_mels, n_principal))  # (M, P): until start_at(), some mels
+        self.register_buffer("spread", torch.ones(()))
+        self.labels = Labels(n_digits, n_speakers, n_embed)
+        self.to_input = nn.Linear(n_principal + 2 * n_embed, n_hidden)
+        self.gru = nn.GRU(n_hidden, n_hidden, batch_first=True)
+        widths = (n_hidden + 2 * n_embed, n_hidden, n_mixtures * (1 + 2 * n_principal) + 1)
+        self.to_mixture = nn.Sequential(nn.Linear(*widths[:2]), nn.SiLU(), nn.Linear(*widths[1:]))
+
+    @torch.no_grad()
+    def start_at(self, unit_mel: Tensor, n_frames: Tensor) -> MelRNN:
+        """Fit the principal coordinates to the frames of speech of these pictures; training clips only.
+
+        Args:    unit_mel: (N, M, L); n_frames: (N,) int64, how many frames of each belong to the recording."""
+        inside = torch.arange(unit_mel.shape[2], device=unit_mel.device) < n_frames.unsqueeze(1)  # (N, L)
+        frames = unit_mel.transpose(1, 2)[inside]  # (frames, M)
+        frames = frames[:: max(1, len(frames) // FIT_FRAMES)]
+        mean, basis = pca(frames, self.config["n_principal"])
+        self.mean.copy_(mean)
+        self.basis.copy_(basis)
+        self.spread.copy_(((frames.to(self.mean) - self.mean) @ self.basis).square().mean().sqrt())
+        return self
+
+    def coordinates(self, unit_mel: Tensor) -> Tensor:
+        """Pictures (B, M, L) -> the coordinates of each frame (B, L, P), of a spread of about 1."""
+        size = self.config["n_mels"]
+        if unit_mel.ndim != 3 or unit_mel.shape[1] != size:
+            raise ValueError(f"unit_mel: got shape {tuple(unit_mel.shape)}, need (B, {size}, L)")
+        return (unit_mel.transpose(1, 2) - self.mean) @ self.basis / self.spread
+
+    def pictures(self, coordinates: Tensor) -> Tensor:
+        """Coordinates (B, L, P) -> unit log-mels (B, M, L) in [-1, 1]."""
+        frames = coordinates * self.spread @ self.basis.T + self.mean  # (B, L, M)
+        return frames.transpose(1, 2).clamp(-1, 1)
+
+    def silent_frame(self) -> Tensor:
+        """What stands before the first frame: (P,)."""
+        return (SILENT - self.mean) @ self.basis / self.spread
+
+    def forward(self, previous: Tensor, digits: Tensor, speakers: Tensor, state: Tensor | None = None) -> FrameMixture:
+        """previous: (B, L, P), previous[:, l] is the frame before the one that is said something of; labels (B,)."""
+        n_principal, n_mixtures = self.config["n_principal"], self.config["n_mixtures"]
+        if previous.ndim != 3 or previous.shape[2] != n_principal:
+            raise ValueError(f"previous: got shape {tuple(previous.shape)}, need (B, L, {n_principal})")
+        vectors = torch.cat(self.labels.pair(len(previous), digits, speakers), dim=1)  # (B, 2 * n_embed)
+        vectors = vectors.unsqueeze(1).expand(-1, previous.shape[1], -1)  # (B, L, 2 * n_embed)
+        x = F.silu(self.to_input(torch.cat([previous, vectors], dim=2)))  # (B, L, H)
+        hidden, state = self.gru(x, state)  # (B, L, H), (1, B, H)
+        out = self.to_mixture(torch.cat([hidden, vectors], dim=2))  # (B, L, K + 2 K P + 1)
+        n_values = n_mixtures * n_principal
+        weights, means, spreads, stop = out.split([n_mixtures, n_values, n_values, 1], dim=2)
+        return FrameMixture(
+            weights.log_softmax(dim=2),
+            means.unflatten(2, (n_mixtures, n_principal)),
+            self.config["sigma_floor"] + F.softplus(spreads.unflatten(2, (n_mixtures, n_principal))),
+            stop.squeeze(2),
+            state,
+        )
+
+
+def frames_of_speech(n_valid: Tensor, hop_length: int, n_frames: int) -> Tensor:
+    """How many frames of a picture the recording reaches, the one after its end included, which is its fading out.
+
+    Args:    n_valid: (N,) int64 samples.     Returns: (N,) int64, at most n_frames."""
+    return ((n_valid + hop_length - 1) // hop_length + 1).clamp(max=n_frames)
+
+
+def mel_rnn_parts(
+    model: MelRNN,
+    unit_mel: Tensor,
+    n_frames: Tensor,
+    digits: Tensor,
+    speakers: Tensor,
+    rng: torch.Generator,
+    dither: float = 0.1,
+) -> dict[str, Tensor]:
+    """Teacher forcing: each frame's likelihood given the true frames before it.
+
+    Args:
+        unit_mel: (B, M, L); n_frames: (B,) int64, later frames do not count; digits, speakers: (B,) int64.
+        dither: standard deviation of noise on the targets, in the coordinates' spread: frames that repeat exactly
+            (digital silence) have an unbounded density; blurred by noise, theirs is that of the noise at most.
+    Returns: "nll", nats a coordinate of a frame; "stop", nats a frame.
+    Raises:  ValueError for a frame count outside 1 to L, or a dither below 0.
+    """
+    if n_frames.shape != (len(unit_mel),) or not 1 <= int(n_frames.min()) <= int(n_frames.max()) <= unit_mel.shape[2]:
+        raise ValueError(
+            f"n_frames: got {tuple(n_frames.shape)} from {int(n_frames.min())} to {int(n_frames.max())}; need "
+            f"({len(unit_mel)},), each 1 to {unit_mel.shape[2]}; see frames_of_speech"
+        )
+    if not dither >= 0:
+        raise ValueError(f"dither: got {dither}, need 0 or more")
+    n_steps = int(n_frames.max())
+    frames = model.coordinates(unit_mel[:, :, :n_steps])  # (B, L, P)
+    silence = model.silent_frame().expand(len(frames), 1, -1)
+    previous = torch.cat([silence, frames[:, :-1]], dim=1)  # (B, L, P): shifted by one, so that no frame sees itself
+    said = model(previous, digits, speakers)
+    noise = torch.randn(frames.shape, generator=rng, device=rng.device).to(frames)
+    log_likelihood = mixture_log_likelihood(frames + dither * noise, said.log_weights, said.means, said.sigmas)
+    steps = torch.arange(n_steps, device=n_frames.device)
+    inside = (steps < n_frames.unsqueeze(1)).to(frames.dtype)  # (B, L)
+    is_last = (steps == n_frames.unsqueeze(1) - 1).to(frames.dtype)
+    stop = F.binary_cross_entropy_with_logits(said.stop_logits, is_last, reduction="none")
+    n_inside = inside.sum()
+    return {
+        "nll": -(log_likelihood * inside).sum() / n_inside / frames.shape[2],
+        "stop": (stop * inside).sum() / n_inside,
+    }
+
+
+def draw_components(said: FrameMixture, rng: torch.Generator, temperature: float) -> Tensor:
+    """One frame from each clip's mixture at the last step: (B, P). At temperature 0, the likeliest component's mean."""
+    log_weights, rows = said.log_weights[:, -1], torch.arange(len(said.means), device=said.means.device)
+    if temperature == 0:
+        return said.means[rows, -1, log_weights.argmax(dim=1)]
+    probabilities = (log_weights / temperature).softmax(dim=1)
+    component = torch.multinomial(probabilities.to(rng.device), 1, generator=rng).squeeze(1).to(rows.device)
+    mean, sigma = said.means[rows, -1, component], said.sigmas[rows, -1, component]  # (B, P)
+    return mean + temperature * sigma * torch.randn(mean.shape, generator=rng, device=rng.device).to(mean)
+
+
+@torch.no_grad()
+def draw_frames(
+    model: MelRNN,
+    digits: Tensor,
+    speakers: Tensor,
+    rng: torch.Generator,
+    temperature: float = 0.5,
+    prime: Tensor | None = None,
+    n_frames: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Free running: each frame is drawn, and fed back as the next one's past, until the network says that it is over.
+
+    Args:
+        digits, speakers: (B,) int64.
+        temperature: 1 draws as the mixture says; below, spreads shrink and likely components become likelier; 0 is
+            their very mean.
+        prime: (B, M, L0) unit log-mel of a clip's start to go on from, L0 < n_frames; it is kept in the picture.
+        n_frames: of the picture; the model's own unless given.
+    Returns: unit log-mels (B, M, L), silent (-1) after each clip's end, and where that is: (B,) int64 in 1 to L.
+    Raises:  ValueError for a temperature below 0, unknown labels, or a prime that leaves nothing to say.
+    """
+    n_frames = model.config["n_frames"] if n_frames is None else n_frames
+    n_primed = 0 if prime is None else prime.shape[2]
+    if not temperature >= 0 or not 0 <= n_primed < n_frames:
+        raise ValueError(
+            f"got temperature={temperature}, a prime of {n_primed} frames, n_frames={n_frames}; need 0 or more, and "
+            "fewer primed frames than n_frames"
+        )
+    silence = model.silent_frame().expand(len(digits), 1, -1)  # (B, 1, P)
+    fed = silence if prime is None else torch.cat([silence, model.coordinates(prime)], dim=1)  # (B, L0 + 1, P)
+    frames, state = list(fed[:, 1:].unbind(dim=1)), None
+    n_said = torch.full((len(digits),), n_frames, device=digits.device)
+    for index in range(n_primed, n_frames):
+        said = model(fed, digits, speakers, state)
+        frame, state = draw_components(said, rng, temperature), said.state
+        frames.append(frame)
+        chance = torch.sigmoid(said.stop_logits[:, -1])
+        draws = torch.rand(chance.shape, generator=rng, device=rng.device).to(chance)
+        stops = chance > (draws if temperature > 0 else 0.5)
+        n_said = torch.where(stops & (n_said == n_frames), index + 1, n_said)
+        if bool((n_said <= index + 1).all()):
+            break
+        fed = frame.unsqueeze(1)
+    pictures = model.pictures(torch.stack(frames, dim=1))  # (B, M, up to L)
+    pictures = F.pad(pictures, (0, n_frames - pictures.shape[2]), value=SILENT)
+    spoken = torch.arange(n_frames, device=n_said.device) < n_said.unsqueeze(1)  # (B, L)
+    return torch.where(spoken.unsqueeze(1), pictures, torch.full_like(pictures, SILENT)), n_said
