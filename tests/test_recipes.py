@@ -13,7 +13,7 @@ from course_lib.datasets import load_clips
 from course_lib.features import AudioConfig, clip_log_mels
 from course_lib.pretrained import MAX_BYTES
 from course_lib.profiles import bundled_dir
-from course_lib.recipes import gans
+from course_lib.recipes import gans, scores
 from course_lib.recipes import judge as judge_recipe
 from course_lib.recipes.frames import FRAME_CONFIG, frames_of
 from course_lib.recipes.vaes import elbo_scores
@@ -86,10 +86,10 @@ def test_a_smoke_run_of_a_gan_keeps_both_players_and_a_sample(tmp_path, monkeypa
 
 def test_real_speech_is_as_varied_as_itself_and_covers_all(clips):
     test = clips.test
-    said = gans.said_by_all(test.waves, test.digits, test.speakers, clips, CFG)
+    said = scores.said_by_all(test.waves, test.digits, test.speakers, clips, CFG)
     assert said["diversity_ratio"] == pytest.approx(1.0, abs=1e-6)
     assert said["digits_covered"] == 10 and said["speakers_covered"] == 6 and said["speaker_judged"] > 0.98
-    one_voice = gans.said_by_all(test.waves, test.digits, (test.speakers + 1) % 6, clips, CFG)
+    one_voice = scores.said_by_all(test.waves, test.digits, (test.speakers + 1) % 6, clips, CFG)
     assert one_voice["speakers_covered"] == 0
 
 

@@ -11,16 +11,14 @@ from course_lib.adversarial import Dither, Game, TimeShift
 from course_lib.checkpoint import Checkpoints
 from course_lib.clips import Clips
 from course_lib.datasets import BatchIndices, load_clips
-from course_lib.faults import classes_covered, diversity_ratio, stride_buzz_db
-from course_lib.features import AudioConfig, clip_log_mels, from_unit, log_mel, to_unit
-from course_lib.metrics import balanced_rows, judge_logits, load_judge, load_speaker_judge, score_waves
+from course_lib.faults import stride_buzz_db
+from course_lib.features import AudioConfig, clip_log_mels
 from course_lib.models.gan import ConvDiscriminator, ConvGenerator
 from course_lib.models.spectrum_gan import SpectrumWaveGenerator, ThreeCritics
 from course_lib.profiles import current_device, current_profile
 from course_lib.recipes.record import Made, Recipe, record_of
-from course_lib.recipes.scores import N_SETS, mean_scores
+from course_lib.recipes.scores import spoken_scores
 from course_lib.recipes.speech import smaller
-from course_lib.sampling import balanced_labels
 from course_lib.training import fit_gan
 from course_lib.vocoder import vocode
 
@@ -87,56 +85,21 @@ def train_cwavegan(dataset: str, checkpoints: Checkpoints, seed: int = 0) -> Mad
     return Made(average, record_of(dataset, history, seed, cfg, scores), sample, {"discriminator": critics})
 
 
-@torch.no_grad()
 def gan_scores(
     speak: Callable[[Tensor, Tensor, Tensor], Tensor], z_dim: int, clips: Clips, cfg: AudioConfig
 ) -> tuple[dict[str, float], Tensor]:
-    """Mean figures of N_SETS sets of 300 samples, and one sample of each digit in a row: (T,).
+    """spoken_scores, and how loud a generator's tones are.     speak: noise (B, Z), digits, speakers (B,) -> (B, T)."""
+    sets = []
 
-    Args:    speak: noise (B, Z), digits (B,), speakers (B,) -> waves (B, T).     clips: the whole data set."""
-    n_clips = current_profile().pick(smoke=20, quick=300, full=300)
-    n_digits, n_speakers = len(clips.digit_names), len(clips.speaker_names)
-    digits, speakers = (labels.to(clips.device) for labels in balanced_labels(n_clips, n_digits, n_speakers))
-    sets, drawn = [], []
-    for seed in range(1, 1 + current_profile().pick(smoke=1, quick=N_SETS, full=N_SETS)):
-        rng = torch.Generator(clips.device).manual_seed(seed)
-        noise = torch.randn(n_clips, z_dim, generator=rng, device=rng.device)
+    def speak_from_noise(digits: Tensor, speakers: Tensor, rng: torch.Generator) -> Tensor:
+        noise = torch.randn(len(digits), z_dim, generator=rng, device=rng.device)
         parts = zip(noise.split(50), digits.split(50), speakers.split(50), strict=True)
-        waves = torch.cat([speak(*part) for part in parts])
-        sets.append(waves)
-        drawn.append(score_waves(waves, digits, clips, cfg=cfg) | said_by_all(waves, digits, speakers, clips, cfg))
-    test = clips.test.select(balanced_rows(clips.test, n_clips))
-    real = score_waves(test.waves, test.digits, clips, cfg=cfg)
-    scores = mean_scores(drawn, real)
-    scores["inception_of_test"] = real["inception_score"]
-    for name in ("diversity_ratio", "speaker_judged"):
-        scores[name] = sum(of_set[name] for of_set in drawn) / len(drawn)
-    for name in ("digits_covered", "speakers_covered"):
-        scores[name] = min(of_set[name] for of_set in drawn)
+        sets.append(torch.cat([speak(*part) for part in parts]))
+        return sets[-1]
+
+    scores, sample = spoken_scores(speak_from_noise, clips, cfg)
     scores["stride_buzz_db"] = stride_buzz_db(torch.cat(sets), clips.train.waves, cfg.sample_rate_hz)
-    return scores, sets[0][:n_digits].flatten()
-
-
-@torch.no_grad()
-def said_by_all(
-    waves: Tensor, digits: Tensor, speakers: Tensor, clips: Clips, cfg: AudioConfig
-) -> dict[str, float | int]:
-    """How varied the samples are beside test clips, and how many digits and speakers are recognised as asked for."""
-    n_digits, n_speakers = len(clips.digit_names), len(clips.speaker_names)
-    mels, real = to_unit(log_mel(waves, cfg), cfg), clips.test
-    real_db = from_unit(clip_log_mels(clips, cfg)[clips.is_test], cfg)
-    n_alike = current_profile().pick(smoke=1, quick=n_speakers, full=n_speakers)  # at smoke, no two clips of one pair
-    label, real_label = (
-        d * n_alike + s.clamp_max(n_alike - 1) for d, s in ((digits, speakers), (real.digits, real.speakers))
-    )
-    who = judge_logits(load_speaker_judge(clips.dataset, clips.device, cfg), mels).argmax(dim=1)
-    read = judge_logits(load_judge(clips.dataset, clips.device, cfg), mels).argmax(dim=1)
-    return {
-        "diversity_ratio": diversity_ratio(from_unit(mels, cfg), label, real_db, real_label),
-        "digits_covered": classes_covered(digits, read, n_digits),
-        "speakers_covered": classes_covered(speakers, who, n_speakers),
-        "speaker_judged": (who == speakers).double().mean().item(),
-    }
+    return scores, sample
 
 
 GAN_RECIPES: dict[str, Recipe] = {
