@@ -38,14 +38,12 @@ class MelRNN(nn.Module):
 
     Args:
         n_digits, n_speakers: how many labels.
-        n_principal: coordinates a frame. PCA's left-over is never drawn, so speech comes out a little smoother; with
-            all 64, most of the effort goes into what is hardly heard.
-        n_hidden: length of the state.
+        n_principal: coordinates a frame; with all 64, most of the effort goes into what is hardly heard.
+        n_hidden, n_embed: length of the state, and of a label's vector.
         n_mixtures: components of the mixture.
-        n_embed: length of a label's vector.
-        n_mels, n_frames: size of a clip's picture.
-        sigma_floor: least standard deviation, in units of the coordinates' common spread. Without it, a component that
-            settles on frames that never vary (silence) makes the likelihood grow for ever.
+        n_mels, n_frames: size of a picture.
+        sigma_floor: least standard deviation, in units of the coordinates' spread. Without it, a component that settles
+            on frames that never vary (silence) makes the likelihood grow for ever.
     """
 
     def __init__(
@@ -81,6 +79,7 @@ class MelRNN(nn.Module):
         self.register_buffer("mean", torch.zeros(n_mels))
         self.register_buffer("basis", torch.eye(n_mels, n_principal))  # (M, P): until start_at(), some mels
         self.register_buffer("spread", torch.ones(()))
+        self.register_buffer("left_over", torch.zeros(n_mels))  # (M,): put back as noise
         self.labels = Labels(n_digits, n_speakers, n_embed)
         self.to_input = nn.Linear(n_principal + 2 * n_embed, n_hidden)
         self.gru = nn.GRU(n_hidden, n_hidden, batch_first=True)
@@ -98,7 +97,10 @@ class MelRNN(nn.Module):
         mean, basis = pca(frames, self.config["n_principal"])
         self.mean.copy_(mean)
         self.basis.copy_(basis)
-        self.spread.copy_(((frames.to(self.mean) - self.mean) @ self.basis).square().mean().sqrt())
+        centred = frames.to(self.mean) - self.mean
+        told = centred @ self.basis  # (frames, P)
+        self.spread.copy_(told.square().mean().sqrt())
+        self.left_over.copy_((centred - told @ self.basis.T).square().mean(dim=0).sqrt())
         return self
 
     def coordinates(self, unit_mel: Tensor) -> Tensor:
@@ -108,9 +110,11 @@ class MelRNN(nn.Module):
             raise ValueError(f"unit_mel: got shape {tuple(unit_mel.shape)}, need (B, {size}, L)")
         return (unit_mel.transpose(1, 2) - self.mean) @ self.basis / self.spread
 
-    def pictures(self, coordinates: Tensor) -> Tensor:
-        """Coordinates (B, L, P) -> unit log-mels (B, M, L) in [-1, 1]."""
+    def pictures(self, coordinates: Tensor, rng: torch.Generator | None = None) -> Tensor:
+        """Coordinates (B, L, P) -> unit log-mels (B, M, L) in [-1, 1]; with rng, what PCA left out comes as noise."""
         frames = coordinates * self.spread @ self.basis.T + self.mean  # (B, L, M)
+        if rng is not None:
+            frames = frames + self.left_over * torch.randn(frames.shape, generator=rng, device=rng.device).to(frames)
         return frames.transpose(1, 2).clamp(-1, 1)
 
     def silent_frame(self) -> Tensor:
@@ -161,8 +165,7 @@ def mel_rnn_parts(
         dither: standard deviation of noise on the targets, in the coordinates' spread: frames that repeat exactly
             (digital silence) have an unbounded density; blurred by noise, theirs is that of the noise at most.
     Returns: "nll", nats a coordinate of a frame; "stop", nats a frame.
-    Raises:  ValueError for a frame count outside 1 to L, or a dither below 0.
-    """
+    Raises:  ValueError for a frame count outside 1 to L, or a dither below 0."""
     if n_frames.shape != (len(unit_mel),) or not 1 <= int(n_frames.min()) <= int(n_frames.max()) <= unit_mel.shape[2]:
         raise ValueError(
             f"n_frames: got {tuple(n_frames.shape)} from {int(n_frames.min())} to {int(n_frames.max())}; need "
@@ -218,8 +221,7 @@ def draw_frames(
         prime: (B, M, L0) unit log-mel of a clip's start to go on from, L0 < n_frames; it is kept in the picture.
         n_frames: of the picture; the model's own unless given.
     Returns: unit log-mels (B, M, L), silent (-1) after each clip's end, and where that is: (B,) int64 in 1 to L.
-    Raises:  ValueError for a temperature below 0, unknown labels, or a prime that leaves nothing to say.
-    """
+    Raises:  ValueError for a temperature below 0, unknown labels, or a prime that leaves nothing to say."""
     n_frames = model.config["n_frames"] if n_frames is None else n_frames
     n_primed = 0 if prime is None else prime.shape[2]
     if not temperature >= 0 or not 0 <= n_primed < n_frames:
@@ -242,7 +244,7 @@ def draw_frames(
         if bool((n_said <= index + 1).all()):
             break
         fed = frame.unsqueeze(1)
-    pictures = model.pictures(torch.stack(frames, dim=1))  # (B, M, up to L)
+    pictures = model.pictures(torch.stack(frames, dim=1), rng if temperature > 0 else None)  # (B, M, up to L)
     pictures = F.pad(pictures, (0, n_frames - pictures.shape[2]), value=SILENT)
     spoken = torch.arange(n_frames, device=n_said.device) < n_said.unsqueeze(1)  # (B, L)
     return torch.where(spoken.unsqueeze(1), pictures, torch.full_like(pictures, SILENT)), n_said
