@@ -30,6 +30,8 @@ MODEL_MODULES = {  # class name -> where it is
     "WaveDiscriminator": "course_lib.models.wavegan",
     "SpectrumWaveGenerator": "course_lib.models.spectrum_gan",
     "ThreeCritics": "course_lib.models.spectrum_gan",
+    "MelRNN": "course_lib.models.mel_rnn",
+    "MuLawRNN": "course_lib.models.mulaw_rnn",
     "LatentGaussians": "course_lib.sampling",
 }
 RECORD_FIELDS = ("dataset", "steps", "train_seconds", "device", "seed", "metrics")

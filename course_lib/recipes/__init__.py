@@ -17,9 +17,12 @@ from course_lib.recipes.denoiser import DENOISER_RECIPES
 from course_lib.recipes.gans import GAN_RECIPES
 from course_lib.recipes.judge import JUDGE_RECIPES
 from course_lib.recipes.record import Recipe
+from course_lib.recipes.rnns import RNN_RECIPES
 from course_lib.recipes.vaes import VAE_RECIPES
 
-RECIPES: dict[str, Recipe] = JUDGE_RECIPES | AUTOENCODER_RECIPES | DENOISER_RECIPES | VAE_RECIPES | GAN_RECIPES
+RECIPES: dict[str, Recipe] = (
+    JUDGE_RECIPES | AUTOENCODER_RECIPES | DENOISER_RECIPES | VAE_RECIPES | GAN_RECIPES | RNN_RECIPES
+)
 
 
 def train(name: str, folder: str | Path | None = None) -> Path:

@@ -1,0 +1,169 @@
+"""Recurrent networks of notebook 06: one draws mel frames, the other samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from course_lib.autoregressive import speak
+from course_lib.bits import linear_prediction_bits, model_bits, table_bits
+from course_lib.checkpoint import Checkpoints
+from course_lib.clips import Clips
+from course_lib.datasets import BatchIndices, load_clips
+from course_lib.features import AudioConfig, clip_log_mels, mu_law_encode
+from course_lib.metrics import balanced_rows
+from course_lib.models.mel_rnn import MelRNN, draw_frames, frames_of_speech, mel_rnn_parts
+from course_lib.models.mulaw_rnn import MuLawRNN, mulaw_rnn_parts, shifted, standardise_controls
+from course_lib.pitch import median_pitch_hz
+from course_lib.profiles import current_device, current_profile
+from course_lib.recipes.record import Made, Recipe, record_of
+from course_lib.recipes.scores import spoken_scores
+from course_lib.recipes.speech import smaller
+from course_lib.recipes.vaes import SPEEDS, mels_at_speeds, vary_gain
+from course_lib.sampling import fit_latent_gaussians
+from course_lib.streams import ClipStreams
+from course_lib.training import fit
+from course_lib.vocoder import vocode
+
+MEL_TEMPERATURE = 0.45
+MULAW_TEMPERATURE = 0.9
+# Chunks of 32 ms hold two or more periods of any voice. 64 streams: 4.37 bits after 300 s, 24: 4.31 after 200.
+N_STREAMS, CHUNK = 24, 256
+TEST_CHUNK = 1024
+
+
+def train_melrnn(dataset: str, checkpoints: Checkpoints, seed: int = 0) -> Made:
+    """Digit and speaker in, frame after frame out: notebook 06's, for longer, with the voices at five speeds."""
+    cfg, profile = AudioConfig(), current_profile()
+    clips = smaller(load_clips(dataset, current_device()))
+    train = clips.train
+    pool, n_clips = mels_at_speeds(train, cfg), len(train)  # (V * N, M, L)
+    n_frames = torch.cat([_n_frames(train.n_valid / speed, cfg) for speed in (1.0, *SPEEDS)])
+    torch.manual_seed(seed)
+    model = MelRNN(len(clips.digit_names), len(clips.speaker_names)).to(clips.device)
+    model.start_at(clip_log_mels(train, cfg), n_frames[:n_clips])
+    rng = torch.Generator(clips.device).manual_seed(seed)
+
+    def batch_loss(model: MelRNN, index: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
+        rows = index % n_clips
+        unit_mel = vary_gain(pool[index], rng)
+        return mel_rnn_parts(model, unit_mel, n_frames[index], train.digits[rows], train.speakers[rows], rng)
+
+    history = fit(
+        model,
+        batch_loss,
+        BatchIndices(len(pool), 16, rng),
+        n_steps=profile.pick(smoke=10, quick=10_000, full=10_000),
+        learning_rate=4e-3,
+        clip_norm=1.0,
+        precision="fp32",
+        rng=rng,
+        checkpoints=checkpoints,
+    )
+    scores, sample = spoken_scores(
+        lambda *asked: vocode(draw_frames(model, *asked, temperature=MEL_TEMPERATURE)[0], cfg), clips, cfg
+    )
+    return Made(model, record_of(dataset, history, seed, cfg, scores), sample)
+
+
+def train_mulaw_rnn(dataset: str, checkpoints: Checkpoints, seed: int = 0) -> Made:
+    """Digit, speaker, duration and pitch in, sample after sample out."""
+    cfg, profile = AudioConfig(), current_profile()
+    clips = smaller(load_clips(dataset, current_device()))
+    train = clips.train
+    duration_s, pitch_hz = controls_of(train)
+    torch.manual_seed(seed)
+    model = MuLawRNN(len(clips.digit_names), len(clips.speaker_names)).to(clips.device)
+    fit_controls(model, duration_s, pitch_hz, train.digits, train.speakers)
+    rng = torch.Generator(clips.device).manual_seed(seed)
+    streams = ClipStreams(train.n_valid, N_STREAMS, CHUNK, model.config["n_hidden"], rng)
+    history = fit(
+        model,
+        stream_loss(streams, train, duration_s, pitch_hz, model.silence),
+        streams,
+        n_steps=profile.pick(smoke=4, quick=24_000, full=24_000),
+        learning_rate=3e-3,
+        n_warmup=50,
+        clip_norm=1.0,
+        precision="fp32",
+        rng=rng,
+        checkpoints=checkpoints,
+    )
+    scores, sample = spoken_scores(lambda *asked: speak(model, *asked, temperature=MULAW_TEMPERATURE), clips, cfg)
+    return Made(model, record_of(dataset, history, seed, cfg, bits_scores(model, clips) | scores), sample)
+
+
+def _n_frames(n_valid: Tensor, cfg: AudioConfig) -> Tensor:
+    return frames_of_speech(n_valid.ceil().long(), cfg.hop_length, 64)
+
+
+def controls_of(clips: Clips) -> tuple[Tensor, Tensor]:
+    """How long each clip is, and how high its voice: duration_s (N,), pitch_hz (N,), measured once a set."""
+    measure = lambda clips: median_pitch_hz(clips.waves, clips.n_valid, clips.sample_rate_hz)  # noqa: E731
+    return clips.n_valid / clips.sample_rate_hz, clips.feature(("median_pitch_hz",), measure)
+
+
+def fit_controls(model: MuLawRNN, duration_s: Tensor, pitch_hz: Tensor, digits: Tensor, speakers: Tensor) -> None:
+    """Fit the Gaussians that a model draws durations and pitches from, where nobody sets them."""
+    n_digits, n_speakers = model.config["n_digits"], model.config["n_speakers"]
+    controls = standardise_controls(duration_s, pitch_hz)  # (N, 2)
+    found = fit_latent_gaussians(controls, None, digits, speakers, n_digits, n_speakers)
+    model.controls.load_state_dict(found.state_dict())
+
+
+def stream_loss(
+    streams: ClipStreams, clips: Clips, duration_s: Tensor, pitch_hz: Tensor, silence: int
+) -> Callable[[MuLawRNN, Tensor, torch.Generator], dict[str, Tensor]]:
+    """What fit needs: the bits of the next chunk of each stream, each from the state that the one before has left."""
+    classes = mu_law_encode(clips.waves)  # (N, T)
+    previous = shifted(classes, silence)
+
+    def batch_loss(model: MuLawRNN, index: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
+        rows, starts = index.unbind(dim=1)  # (B,) each
+        conditions = model.conditions(clips.digits[rows], clips.speakers[rows], duration_s[rows], pitch_hz[rows])
+        (now, inside), (before, _) = streams.samples(classes, index), streams.samples(previous, index)
+        parts, state = mulaw_rnn_parts(model, before, now, inside, conditions, streams.carried(index), starts)
+        streams.carry(state)
+        return parts
+
+    return batch_loss
+
+
+@torch.no_grad()
+def heldout_bits(model: MuLawRNN, clips: Clips) -> float:
+    """Bits a sample of these clips, each heard from its start to its end."""
+    duration_s, pitch_hz = controls_of(clips)
+    classes = mu_law_encode(clips.waves)
+    previous, costs, n_samples = shifted(classes, model.silence), 0.0, int(clips.n_valid.sum())
+    for rows in torch.arange(len(clips), device=clips.device).split(100):
+        conditions = model.conditions(clips.digits[rows], clips.speakers[rows], duration_s[rows], pitch_hz[rows])
+        state, n_valid = None, clips.n_valid[rows]
+        for start in range(0, int(n_valid.max()), TEST_CHUNK):
+            chunk = slice(start, start + TEST_CHUNK)
+            logits, state = model(previous[rows, chunk], conditions, state, start)
+            left = (n_valid - start).clamp(0, logits.shape[1])
+            if left.any():
+                costs += model_bits(logits, classes[rows, chunk], left) * int(left.sum())
+    return costs / n_samples
+
+
+def bits_scores(model: MuLawRNN, clips: Clips) -> dict[str, float]:
+    """Bits a sample on unheard clips: the model's, beside those of predictors that anybody can write down."""
+    train, test = clips.train, clips.test
+    classes = [mu_law_encode(train.waves), train.n_valid, mu_law_encode(test.waves), test.n_valid]
+    waves = (train.waves, train.n_valid, test.waves, test.n_valid)
+    return {
+        "bits_per_sample": heldout_bits(model, test),
+        "bits_per_sample_of_train": heldout_bits(model, train.select(balanced_rows(train, min(300, len(train))))),
+        "linear_prediction_bits_per_sample": linear_prediction_bits(*waves),
+        "order_0_bits_per_sample": table_bits(*classes, order=0),
+        "order_2_bits_per_sample": table_bits(*classes, order=2),
+    }
+
+
+RNN_RECIPES: dict[str, Recipe] = {
+    "melrnn": lambda checkpoints: train_melrnn("fsdd", checkpoints),
+    "mulaw_rnn": lambda checkpoints: train_mulaw_rnn("fsdd", checkpoints),
+}
