@@ -49,8 +49,8 @@ def test_a_slope_at_the_last_step_only_reaches_the_first_input():
 def test_the_model_says_the_same_with_and_without_it():
     torch.manual_seed(0)
     model = MuLawRNN(3, 2, 11, n_in=6, n_hidden=7, n_condition=5, frame_length=4, sample_rate_hz=100, clip_s=0.36)
-    labels, durations_s, pitches_hz = torch.tensor([[0, 2], [1, 0]]), torch.tensor([0.3, 0.2]), torch.tensor([90.0, 150.0])
-    conditions = model.conditions(*labels, durations_s, pitches_hz)
+    duration_s, pitch_hz = torch.tensor([0.3, 0.2]), torch.tensor([90.0, 150.0])
+    conditions = model.conditions(*torch.tensor([[0, 2], [1, 0]]), duration_s, pitch_hz)
     previous, state = torch.randint(11, (2, 13)), torch.randn(1, 2, 7)
     hand, state_by_hand = model(previous, conditions, state, start=8)
     with torch.no_grad():
