@@ -208,7 +208,7 @@ def draw_frames(
     digits: Tensor,
     speakers: Tensor,
     rng: torch.Generator,
-    temperature: float = 0.5,
+    temperature: float = 0.45,
     prime: Tensor | None = None,
     n_frames: int | None = None,
 ) -> tuple[Tensor, Tensor]:
