@@ -32,7 +32,7 @@ MODEL_MODULES = {  # class name -> where it is
     "ThreeCritics": "course_lib.models.spectrum_gan",
     "MelRNN": "course_lib.models.mel_rnn",
     "MuLawRNN": "course_lib.models.mulaw_rnn",
-    "LatentGaussians": "course_lib.sampling",
+    "LatentGaussians": "course_lib.models.latents",
 }
 RECORD_FIELDS = ("dataset", "steps", "train_seconds", "device", "seed", "metrics")
 

@@ -8,11 +8,10 @@ from course_lib.models.mulaw_rnn import (
     LOG_DURATION,
     LOG_PITCH,
     MuLawRNN,
-    mulaw_rnn_parts,
     neighbourly_vectors,
-    shifted,
     standardise_controls,
 )
+from course_lib.teacher_forcing import mulaw_rnn_parts, shifted
 
 SIZES = {"n_digits": 3, "n_speakers": 2, "n_classes": 11, "n_in": 6, "n_hidden": 7, "n_condition": 5}
 TIME = {"frame_length": 4, "sample_rate_hz": 100, "clip_s": 0.36}  # 9 frames of 4 samples

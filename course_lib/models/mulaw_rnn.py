@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from course_lib.models.conditioning import Labels
 from course_lib.models.gru_by_hand import gru_over_time
-from course_lib.sampling import LatentGaussians
+from course_lib.models.latents import LatentGaussians
 
 LOG_DURATION, LOG_PITCH = (math.log(0.42), 0.33), (math.log(130.0), 0.4)  # (centre, scale) of FSDD's, in log s, log Hz
 N_WAVES = 8  # cosines that tell where in the word, and where in time, a frame is
@@ -193,41 +193,6 @@ def standardise_controls(duration_s: Tensor, pitch_hz: Tensor) -> Tensor:
     """(B,) twice -> (B, 2): logarithms, about 0 for an average clip of FSDD, of a spread of about 1."""
     pairs = ((duration_s, LOG_DURATION), (pitch_hz, LOG_PITCH))
     return torch.stack([(value.log() - centre) / scale for value, (centre, scale) in pairs], dim=1)
-
-
-def shifted(classes: Tensor, silence: int) -> Tensor:
-    """What a model is shown when it says something of each sample: the one before it, silence before the first.
-
-    classes (B, T) int64 -> (B, T)."""
-    return F.pad(classes, (1, 0), value=silence)[:, :-1]
-
-
-def mulaw_rnn_parts(
-    model: MuLawRNN,
-    previous: Tensor,
-    classes: Tensor,
-    inside: Tensor,
-    conditions: Tensor,
-    state: Tensor | None = None,
-    starts: Tensor | None = None,
-) -> tuple[dict[str, Tensor], Tensor]:
-    """Teacher forcing on one chunk of each clip. -> {"bits": a sample}, and the state (1, B, H), detached.
-
-    Args:
-        previous, classes: (B, T) int64; inside: (B, T) bool, which samples belong to the recording.
-        conditions: (B, L, n_in) of whole clips; starts: (B,) int64, where in its clip each chunk starts (a multiple of
-            the frame's length), 0 unless given.
-        state: (1, B, H), what the chunk before has left, zeros for a clip that begins.
-    """
-    if starts is not None:
-        n_frames, frame_length = conditions.shape[1], model.config["frame_length"]
-        first = torch.arange(-(-classes.shape[1] // frame_length), device=starts.device)
-        index = (starts.unsqueeze(1) // frame_length + first).clamp(max=n_frames - 1)  # (B, frames of the chunk)
-        conditions = conditions.gather(1, index.unsqueeze(2).expand(-1, -1, conditions.shape[2]))
-    logits, state = model(previous, conditions, state)
-    costs = F.cross_entropy(logits.flatten(0, 1).float(), classes.flatten(), reduction="none") / math.log(2)
-    costs = costs.view_as(classes)  # (B, T)
-    return {"bits": (costs * inside).sum() / inside.sum().clamp_min(1)}, state.detach()
 
 
 def _cosines(along: Tensor) -> Tensor:  # (B, L) -> (B, L, N_WAVES)

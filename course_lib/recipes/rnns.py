@@ -13,9 +13,10 @@ from course_lib.checkpoint import Checkpoints
 from course_lib.clips import Clips
 from course_lib.datasets import BatchIndices, load_clips
 from course_lib.features import AudioConfig, clip_log_mels, mu_law_encode
+from course_lib.frame_sampling import draw_frames
 from course_lib.metrics import balanced_rows
-from course_lib.models.mel_rnn import MelRNN, draw_frames, frames_of_speech, mel_rnn_parts
-from course_lib.models.mulaw_rnn import MuLawRNN, mulaw_rnn_parts, shifted, standardise_controls
+from course_lib.models.mel_rnn import MelRNN, frames_of_speech
+from course_lib.models.mulaw_rnn import MuLawRNN, standardise_controls
 from course_lib.pitch import median_pitch_hz
 from course_lib.profiles import current_device, current_profile
 from course_lib.recipes.record import Made, Recipe, record_of
@@ -24,6 +25,7 @@ from course_lib.recipes.speech import smaller
 from course_lib.recipes.vaes import SPEEDS, mels_at_speeds, vary_gain
 from course_lib.sampling import fit_latent_gaussians
 from course_lib.streams import ClipStreams
+from course_lib.teacher_forcing import mel_rnn_parts, mulaw_rnn_parts, shifted
 from course_lib.training import fit
 from course_lib.vocoder import vocode
 
