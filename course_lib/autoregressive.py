@@ -36,7 +36,7 @@ def sample_plain(
     top_p: float = 1.0,
     prime: Tensor | None = None,
 ) -> Tensor:
-    """One call of the model a sample: embedding, nn.GRU, linear layer, softmax, draw; feed the draw back.
+    """One sample a step: embedding, nn.GRU, linear layer, softmax, draw; and the draw is fed back.
 
     Args:
         conditions: (B, L, n_in), from model.conditions.
@@ -46,17 +46,20 @@ def sample_plain(
     Returns: (B, T) int64 classes; features.mu_law_decode makes waves of them.
     Raises:  ValueError for sizes that do not fit, noise that is not above 0, or settings that mean nothing."""
     _check(len(conditions), model.config["n_classes"], noise, temperature, top_p, prime)
-    classes = noise.new_empty(noise.shape[1], noise.shape[0], dtype=torch.int64)
+    classes = torch.empty(noise.shape[1], noise.shape[0], dtype=torch.int64, device=noise.device)  # (B, T)
     previous, state = torch.full_like(classes[:, :1], model.silence), None
-    n_prime = 0 if prime is None else prime.shape[1]
-    for t in range(noise.shape[0]):
-        logits, state = model(previous, conditions, state, start=t)  # (B, 1, C)
+    n_prime, n_frames = 0 if prime is None else prime.shape[1], conditions.shape[1]
+    for t in range(len(noise)):
+        frame = min(t // model.config["frame_length"], n_frames - 1)
+        x = model.embed(previous) + conditions[:, frame : frame + 1]  # (B, 1, n_in)
+        hidden, state = model.gru(x, state)  # (B, 1, H)
+        logits = model.to_logits(hidden[:, 0])  # (B, C)
         if t < n_prime:
             previous = prime[:, t : t + 1]
         elif temperature == 0:
-            previous = logits[:, 0].argmax(dim=-1, keepdim=True)
+            previous = logits.argmax(dim=-1, keepdim=True)
         else:
-            p = top_p_filter(logits[:, 0] / temperature, top_p).softmax(dim=-1)  # (B, C)
+            p = top_p_filter(logits / temperature, top_p).softmax(dim=-1)  # (B, C)
             previous = (p / noise[t]).argmax(dim=-1, keepdim=True)  # what torch.multinomial(p, 1) does
         classes[:, t : t + 1] = previous
     return classes

@@ -1,11 +1,10 @@
 """The sampling loop compiled by numba to machine code: what Python costs at each of 8,000 steps a second is gone.
 
 One step is one product of [weight_hh; weight_out] with the state, since both read it, gates, and a choice. The product
-is written so that the compiler turns it into vector instructions: a tile of up to 256 outputs stays in the fastest
-cache while the rows of weights run by, each multiplied with one number of the state, and up to 8 clips use a row while
-it is there. Each clip is summed in the same order however many there are, so that a clip does not depend on its neighbours.
+is written so that the compiler turns it into vector instructions and keeps the sums in registers: 4 rows of weights
+with one clip, or with 4 clips at once, so that each number that is fetched is used 4 times.
 
-Importing this module compiles (seconds; numba then keeps the code in a cache where it may write one).
+Importing this module compiles (seconds; numba then keeps the code in a cache, where it may write one).
 
 Letters: B clips, T samples, L frames, H hidden, C classes.
 Taught in: notebooks/06_rnn.ipynb
@@ -15,48 +14,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from numba import njit
 from torch import Tensor
+from torch.nn import functional as F
 
 from course_lib.folded_sampling import Place, stacked
 from course_lib.models.mulaw_rnn import FoldedRNN
 
-MOST_A_TILE = 256  # outputs: 1 KiB a clip
-N_UNROLLED = 8  # rows of weights that are added at once
-MOST_TOGETHER = 8  # clips that share a row of weights: their tiles take 8 KiB
+N_ROWS = 4  # of weights, whose sums are in registers at once
+MOST_TOGETHER = 8  # clips that go through the loop side by side, in fours
 # Sums may be reordered and multiplications fused with additions; infinities and NaN stay what they are.
 FAST = {"fastmath": {"contract", "reassoc", "nsz", "arcp"}, "error_model": "numpy"}
 SIGNATURE = (
-    "void(float32[:,:,::1], float32[::1], float32[:,::1], float32[:,:,::1], float32[:,:,::1], int64[:,::1],"
+    "void(float32[:,::1], float32[::1], float32[:,::1], float32[:,:,::1], float32[:,:,::1], int64[:,::1],"
     "float32[:,::1], int64[::1], int64[:,::1], float32[:,:,::1], int64, int64, int64, int64, float32, float32)"
 )
-
-
-class Packed(NamedTuple):
-    """A FoldedRNN laid out for the loop; everything contiguous, float32."""
-
-    weights: np.ndarray  # (n_tiles, H', tile): transposed [weight_hh; weight_out]; H' is H rounded up to N_UNROLLED
-    biases: np.ndarray  # (n_tiles * tile,), the last ones padding
-    table: np.ndarray  # (C, 3H)
-    conditions: np.ndarray  # (B, L, 3H)
-    frame_length: int
-
-
-def pack(folded: FoldedRNN) -> Packed:
-    """Cut the weights into tiles, and pad with zeros."""
-    weight, bias = stacked(folded)  # (H, 3H + C)
-    n_hidden, n_out = weight.shape
-    n_tiles = -(-n_out // MOST_A_TILE)
-    tile = -(-n_out // n_tiles // 16) * 16  # a multiple of the widest vector registers
-    weights = weight.new_zeros(-(-n_hidden // N_UNROLLED) * N_UNROLLED, n_tiles * tile)
-    biases = weight.new_zeros(n_tiles * tile)
-    weights[:n_hidden, :n_out], biases[:n_out] = weight, bias
-    tiles = weights.unflatten(1, (n_tiles, tile)).transpose(0, 1)
-    return Packed(*(_array(x) for x in (tiles, biases, folded.table, folded.conditions)), folded.frame_length)
 
 
 def _array(x: Tensor) -> np.ndarray:
@@ -80,19 +55,21 @@ def advance_compiled(
         raise ValueError(f"got noise of {noise.dtype} on {noise.device}, weights of {folded.table.dtype}; the compiled "
                          "sampler needs float32 on the CPU: model.float().cpu(), or take sample_folded")  # fmt: skip
     n_steps, n_clips, _ = noise.shape
-    packed = pack(folded)
+    weight, biases = stacked(folded)  # (H, 3H + C)
+    n_more = -weight.shape[1] % N_ROWS
+    weight, biases = F.pad(weight.T, (0, 0, 0, n_more)), F.pad(biases, (0, n_more))
     classes, previous = np.empty((n_steps, n_clips), np.int64), place.previous.numpy().copy()
-    hidden = np.zeros((n_clips, packed.weights.shape[1]), np.float32)
-    hidden[:, : place.state.shape[1]] = place.state
+    hidden = place.state.numpy().copy()
     given = np.empty((0, n_clips), np.int64) if prime is None else _array(prime.T)
     scores = np.empty((0, n_clips, noise.shape[2]), np.float32) if logits is None else logits.numpy()
-    arrays = (*packed[:4], _array(noise), given, hidden, previous, classes, scores)
+    arrays = [_array(x) for x in (weight, biases, folded.table, folded.conditions, noise)]
+    arrays += [given, hidden, previous, classes, scores]
     n_threads = min(torch.get_num_threads(), n_clips)
     together = min(MOST_TOGETHER, -(-n_clips // n_threads))
 
     def run(first: int) -> None:
         last = min(first + together, n_clips)
-        _advance(*arrays, first, last, place.step, packed.frame_length, temperature, top_p)
+        _advance(*arrays, first, last, place.step, folded.frame_length, temperature, top_p)
 
     firsts = range(0, n_clips, together)
     if n_threads == 1:
@@ -101,8 +78,8 @@ def advance_compiled(
     else:
         with ThreadPoolExecutor(n_threads) as pool:  # the compiled loop lets go of Python's lock
             list(pool.map(run, firsts))
-    state = torch.from_numpy(hidden[:, : place.state.shape[1]].copy())
-    return torch.from_numpy(classes).T.contiguous(), Place(state, torch.from_numpy(previous), place.step + n_steps)
+    moved = Place(torch.from_numpy(hidden), torch.from_numpy(previous), place.step + n_steps)
+    return torch.from_numpy(classes).T.contiguous(), moved
 
 
 def _cached(signature: str) -> Callable:
@@ -134,20 +111,64 @@ def _exp(x):  # float32 -> float32, within 3e-7 of itself for |x| < 87
 
 
 @njit(**FAST)
-def _multiply(weights, biases, hidden, products):  # -> products (clips, n_tiles * tile)
-    n_tiles, n_hidden, tile = weights.shape
-    for b in range(len(hidden)):
-        products[b, :] = biases
-    for t in range(n_tiles):
-        w = weights[t]
-        for k in range(0, n_hidden, 8):
-            for b in range(len(hidden)):
-                h, y = hidden[b, k : k + 8], products[b, t * tile : (t + 1) * tile]
-                h0, h1, h2, h3, h4, h5, h6, h7 = h[0], h[1], h[2], h[3], h[4], h[5], h[6], h[7]
-                for j in range(tile):
-                    y[j] += ((w[k, j] * h0 + w[k + 1, j] * h1) + (w[k + 2, j] * h2 + w[k + 3, j] * h3)) + (
-                        (w[k + 4, j] * h4 + w[k + 5, j] * h5) + (w[k + 6, j] * h6 + w[k + 7, j] * h7)
-                    )
+def _multiply_one(weight, biases, hidden, products):  # (N, H), (N,), (H,) -> (N,)
+    for i in range(0, len(weight), 4):
+        w0, w1, w2, w3 = weight[i], weight[i + 1], weight[i + 2], weight[i + 3]
+        a0 = a1 = a2 = a3 = np.float32(0.0)
+        for k in range(len(hidden)):
+            a0 += w0[k] * hidden[k]
+            a1 += w1[k] * hidden[k]
+            a2 += w2[k] * hidden[k]
+            a3 += w3[k] * hidden[k]
+        products[i] = a0 + biases[i]
+        products[i + 1] = a1 + biases[i + 1]
+        products[i + 2] = a2 + biases[i + 2]
+        products[i + 3] = a3 + biases[i + 3]
+
+
+@njit(**FAST)
+def _multiply_four(weight, biases, hidden, products, i):  # (N, H), (N,), (4, H) -> (4, N), rows i to i + 3
+    w0, w1, w2, w3 = weight[i], weight[i + 1], weight[i + 2], weight[i + 3]
+    h0, h1, h2, h3 = hidden[0], hidden[1], hidden[2], hidden[3]
+    a00 = a01 = a02 = a03 = a10 = a11 = a12 = a13 = np.float32(0.0)
+    a20 = a21 = a22 = a23 = a30 = a31 = a32 = a33 = np.float32(0.0)
+    for k in range(hidden.shape[1]):
+        a00 += w0[k] * h0[k]
+        a01 += w0[k] * h1[k]
+        a02 += w0[k] * h2[k]
+        a03 += w0[k] * h3[k]
+        a10 += w1[k] * h0[k]
+        a11 += w1[k] * h1[k]
+        a12 += w1[k] * h2[k]
+        a13 += w1[k] * h3[k]
+        a20 += w2[k] * h0[k]
+        a21 += w2[k] * h1[k]
+        a22 += w2[k] * h2[k]
+        a23 += w2[k] * h3[k]
+        a30 += w3[k] * h0[k]
+        a31 += w3[k] * h1[k]
+        a32 += w3[k] * h2[k]
+        a33 += w3[k] * h3[k]
+    for r, sums in enumerate(((a00, a01, a02, a03), (a10, a11, a12, a13), (a20, a21, a22, a23), (a30, a31, a32, a33))):
+        for c in range(4):
+            products[c, i + r] = sums[c] + biases[i + r]
+
+
+@njit(**FAST)
+def _multiply(weight, biases, hidden, products):  # (N, H), (N,), (clips, H) -> (clips, N)
+    n_fours = len(hidden) // 4 * 4
+    for i in range(0, len(weight), 4):
+        for b in range(0, n_fours, 4):
+            _multiply_four(weight, biases, hidden[b : b + 4], products[b : b + 4], i)
+    for b in range(n_fours, len(hidden)):
+        _multiply_one(weight, biases, hidden[b], products[b])
+
+
+@njit(nogil=True)
+def repeat_multiply(weight, biases, hidden, products, n_times):
+    """Only the product of a step, many times, to measure what it costs. (N, H), (N,), (clips, H), (clips, N)."""
+    for _ in range(n_times):
+        _multiply(weight, biases, hidden, products)
 
 
 @njit(**FAST)
@@ -164,54 +185,61 @@ def _gru_step(table_row, condition, recurrent, hidden):  # (3H,) three times; hi
 
 
 @njit(**FAST)
+def _largest(x):  # -> the first index of the largest
+    """Compares bits as integers, which are ordered as the numbers are once those under 0 are turned round: a search for
+    the largest float is not vectorised, since a NaN might be among them, one for the largest integer is."""
+    bits, highest = x.view(np.int32), np.int32(-(2**31))
+    for c in range(len(bits)):
+        highest = max(highest, np.int32(bits[c] ^ ((bits[c] >> 31) & 0x7FFFFFFF)))
+    for c in range(len(bits)):
+        if np.int32(bits[c] ^ ((bits[c] >> 31) & 0x7FFFFFFF)) == highest:
+            return c
+    return 0
+
+
+@njit(**FAST)
 def _choose(logits, exponentials, temperature, top_p, p, scores):  # -> class; p and scores (C,): to work in
-    best = 0
-    for c in range(len(logits)):
-        if logits[c] > logits[best]:
-            best = c
+    best = _largest(logits)
     if temperature == np.float32(0.0):
         return best
     highest, scale = logits[best], np.float32(1.0) / temperature
     for c in range(len(logits)):
         p[c] = _exp((logits[c] - highest) * scale)
         scores[c] = p[c] / exponentials[c]
-    allowed = np.float32(1e30) if top_p >= np.float32(1.0) else top_p * p.sum()
+    allowed = top_p * p.sum()
     while True:
-        best = 0
-        for c in range(len(scores)):
-            if scores[c] > scores[best]:
-                best = c
+        best = _largest(scores)
+        if top_p >= np.float32(1.0):
+            return best
         above = np.float32(0.0)  # a class is in the smallest set that reaches top_p if those above it do not reach it
-        if top_p < np.float32(1.0):
-            for c in range(len(scores)):
-                if logits[c] > logits[best] or (logits[c] == logits[best] and c < best):
-                    above += p[c]
+        for c in range(len(logits)):
+            if logits[c] > logits[best] or (logits[c] == logits[best] and c < best):
+                above += p[c]
         if above < allowed:
             return best
         scores[best] = np.float32(-1.0)
 
 
 @_cached(SIGNATURE)
-def _advance(weights, biases, table, conditions, noise, prime, hidden, previous, classes, logits, first, last, step,
+def _advance(weight, biases, table, conditions, noise, prime, hidden, previous, classes, logits, first, last, step,
              frame_length, temperature, top_p):  # fmt: skip
     n_clips, n_classes, n_gates = last - first, table.shape[0], table.shape[1]
-    n_hidden, n_frames = n_gates // 3, conditions.shape[1]
+    n_frames = conditions.shape[1]
     products = np.empty((n_clips, len(biases)), np.float32)
     p, scores = np.empty(n_classes, np.float32), np.empty(n_classes, np.float32)
-    _multiply(weights, biases, hidden[first:last], products)
-    for t in range(len(noise)):
-        frame = min((step + t) // frame_length, n_frames - 1)
-        for b in range(n_clips):
-            row, condition = table[previous[first + b]], conditions[first + b, frame]
-            _gru_step(row, condition, products[b, :n_gates], hidden[first + b, :n_hidden])
-        _multiply(weights, biases, hidden[first:last], products)  # these logits, and the next step's recurrent part
-        for b in range(n_clips):
-            scored = products[b, n_gates : n_gates + n_classes]
-            if t < len(prime):
-                drawn = prime[t, first + b]
-            else:
-                drawn = _choose(scored, noise[t, first + b], temperature, top_p, p, scores)
-            if t < len(logits):
-                logits[t, first + b] = scored
-            classes[t, first + b] = drawn
-            previous[first + b] = drawn
+    for t in range(-1, len(noise)):  # at -1 only the product that the first step starts from
+        if t >= 0:
+            frame = min((step + t) // frame_length, n_frames - 1)
+            for b in range(first, last):
+                _gru_step(table[previous[b]], conditions[b, frame], products[b - first, :n_gates], hidden[b])
+        _multiply(weight, biases, hidden[first:last], products)  # these logits, and the next step's recurrent part
+        if t >= 0:
+            for b in range(first, last):
+                scored = products[b - first, n_gates : n_gates + n_classes]
+                if t < len(prime):
+                    previous[b] = prime[t, b]
+                else:
+                    previous[b] = _choose(scored, noise[t, b], temperature, top_p, p, scores)
+                classes[t, b] = previous[b]
+                if t < len(logits):
+                    logits[t, b] = scored
