@@ -183,19 +183,9 @@ BITS_PER_SAMPLE = Exercise(
             "all clips are cut at the longest one's length: each at its own.",
         ),
         WrongAnswer(
-            "shortest clip",
-            _with_valid(lambda n: n.min().expand_as(n)),
-            "all clips are cut at the shortest one's length: each at its own.",
-        ),
-        WrongAnswer(
             "first clip's length",
             _with_valid(lambda n: n[:1].expand_as(n)),
             "all clips are cut at the first one's length: each at its own.",
-        ),
-        WrongAnswer(
-            "lengths reversed",
-            _with_valid(lambda n: n.flip(0)),
-            "the lengths reach the clips in reversed order: clip b has n_valid[b].",
         ),
         WrongAnswer(
             "shifted by one",

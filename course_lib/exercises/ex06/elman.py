@@ -41,13 +41,14 @@ def call_and_differentiate(fn, inputs):
 
 def _draw_network(rng: torch.Generator, trial: int) -> dict:
     """Neither flat nor dead: the state of the first step still matters at the last. One batch of a single clip."""
-    n_clips, n_steps, n_in, n_hidden = ((3, 6, 4, 5), (4, 2, 6, 3), (1, 7, 5, 2), (6, 5, 2, 4))[trial % 4]
+    n_clips, n_steps, n_in, n_hidden = ((3, 6, 4, 5), (4, 2, 6, 3), (1, 5, 6, 2), (6, 5, 2, 4))[trial % 4]
     x = torch.randn(n_clips, n_steps, n_in, generator=rng)
-    weight_xh = 0.7 * torch.randn(n_hidden, n_in, generator=rng) / n_in**0.5
-    weight_hh = torch.randn(n_hidden, n_hidden, generator=rng)
-    weight_hh = weight_hh - weight_hh.mean() + 0.4 * torch.ones(n_hidden, n_hidden).triu(1)  # far from symmetric
-    weight_hh = 1.1 * weight_hh / torch.linalg.matrix_norm(weight_hh, 2)
-    bias = 0.3 + 0.3 * torch.rand(n_hidden, generator=rng)
+    weight_xh = 0.6 * torch.randn(n_hidden, n_in, generator=rng) / n_in**0.5
+    weight_hh = torch.zeros(n_hidden, n_hidden)
+    while (weight_hh - weight_hh.T).abs().max() < 0.3:  # symmetric: its transpose would do
+        weight_hh = torch.linalg.qr(torch.randn(n_hidden, n_hidden, generator=rng))[0].roll(1, dims=0)
+    weight_hh = weight_hh * (0.9 + 0.4 * torch.rand(n_hidden, generator=rng))
+    bias = 0.2 + 0.3 * torch.rand(n_hidden, generator=rng)
     return {"x": x, "weight_xh": weight_xh, "weight_hh": weight_hh, "bias": bias}
 
 

@@ -83,9 +83,9 @@ def _interleaved(gates_x: Tensor, state: Tensor, weight_hh: Tensor, bias_hh: Ten
     return _step(gates_x[:, places], state, weight_hh[places], bias_hh[places])
 
 
-def _one_gate(gates_x: Tensor, state: Tensor, weight_hh: Tensor, bias_hh: Tensor) -> Tensor:
-    n = state.shape[1]
-    return torch.sigmoid((gates_x + state @ weight_hh.T + bias_hh)[:, n : 2 * n])
+def _cut_across_clips(gates_x: Tensor, state: Tensor, weight_hh: Tensor, bias_hh: Tensor) -> Tensor:
+    a, c = gates_x.chunk(3), (state @ weight_hh.T + bias_hh).chunk(3)
+    return _mix(torch.sigmoid(a[1] + c[1]), torch.tanh(a[2] + torch.sigmoid(a[0] + c[0]) * c[2]), state)
 
 
 def _bias_of_candidate_dropped(a: Tensor, reset: Tensor, state: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -227,9 +227,9 @@ GRU_STEP = Exercise(
             "that is the candidate: the update gate mixes it with the old state.",
         ),
         WrongAnswer(
-            "update gate only",
-            _one_gate,
-            "that is the update gate: the next state is (1 - z) of the candidate and z of the old state.",
+            "cut across clips",
+            _cut_across_clips,
+            "chunk(3) cuts along the clips: the gates stand side by side, chunk(3, dim=1).",
         ),
         WrongAnswer(
             "old state added whole",

@@ -35,7 +35,7 @@ def _is_plain(logits: Tensor, temperature: float, top_p: float) -> bool:
 def _draw_logits(rng: torch.Generator, trial: int) -> dict:
     """Cold and hot, top_p from 1 down to next to nothing; logits of +-300 in two trials."""
     n_clips, n_classes = ((4, 7), (3, 9), (5, 6), (6, 8), (2, 10), (7, 5))[trial % 6]
-    temperature = (0.7, 1.6, 1.3, 0.5, 2.0, 1.0)[trial % 6]
+    temperature = (0.7, 1.6, 1.3, 0.9, 2.0, 1.0)[trial % 6]
     top_p = (0.85, 0.6, 1.0, 0.03, 0.9, 0.75)[trial % 6]
     while True:
         logits = 1.3 * torch.randn(n_clips, n_classes, generator=rng)
@@ -100,10 +100,6 @@ def _least_first(chances: Tensor, top_p: float) -> Tensor:
 
 def _down_the_batch(logits: Tensor, temperature: float, top_p: float) -> Tensor:
     return top_p_probabilities(logits.T, temperature, top_p).T
-
-
-def _first_rows_set(chances: Tensor, top_p: float) -> Tensor:
-    return _unit(torch.where(_kept(chances[:1], top_p), chances, 0.0))
 
 
 def _first_rows_count(ranked: Tensor, top_p: float) -> Tensor:
@@ -178,11 +174,6 @@ TOP_P_PROBABILITIES = Exercise(
             "you multiply by the temperature: divide, so that a high one flattens.",
         ),
         WrongAnswer(
-            "probabilities divided",
-            lambda logits, temperature, top_p: top_p_probabilities(logits.softmax(dim=1) / temperature, 1.0, top_p),
-            "you divide probabilities by the temperature, and take softmax again: divide the *logits*, one softmax.",
-        ),
-        WrongAnswer(
             "not renormalised",
             _by_chances(lambda chances, top_p: torch.where(_kept(chances, top_p), chances, 0.0)),
             "rows do not sum to 1: divide by what is left.",
@@ -228,13 +219,6 @@ TOP_P_PROBABILITIES = Exercise(
             "you keep the *least* probable classes: sort(descending=True).",
         ),
         WrongAnswer(
-            "by a class's own probability",
-            _by_chances(
-                lambda chances, top_p: _unit(torch.where(chances >= min(top_p, float(chances.max())), chances, 0.0))
-            ),
-            "you compare each class's own probability with top_p: the *sum* of it and all more probable ones.",
-        ),
-        WrongAnswer(
             "in proportion to the most probable",
             _by_chances(
                 lambda chances, top_p: _unit(
@@ -247,11 +231,6 @@ TOP_P_PROBABILITIES = Exercise(
             "share of the classes",
             _by_rule(lambda ranked, top_p: torch.arange(ranked.shape[1]).expand_as(ranked) < top_p * ranked.shape[1]),
             "you keep a share top_p of the *number* of classes (top-k): the sum of their probabilities counts.",
-        ),
-        WrongAnswer(
-            "first row's set",
-            _by_chances(_first_rows_set),
-            "the first row's classes are kept in all rows: each row has a set of its own.",
         ),
         WrongAnswer(
             "first row's count",
