@@ -13,7 +13,7 @@ from course_lib.datasets import load_clips
 from course_lib.features import AudioConfig, clip_log_mels
 from course_lib.pretrained import MAX_BYTES
 from course_lib.profiles import bundled_dir
-from course_lib.recipes import gans, scores
+from course_lib.recipes import gans, rnns, scores
 from course_lib.recipes import judge as judge_recipe
 from course_lib.recipes.frames import FRAME_CONFIG, frames_of
 from course_lib.recipes.vaes import elbo_scores
@@ -120,7 +120,7 @@ def test_the_judges_deserve_to_be_believed(name, clips):
     assert found["vocoded_accuracy"] >= 0.99 and found["noise_confidence"] < 0.2
 
 
-@pytest.mark.parametrize("name", ["frame_ae", "conv_ae", "denoiser", "frame_vae", "cvae"])
+@pytest.mark.parametrize("name", ["frame_ae", "conv_ae", "denoiser", "frame_vae", "cvae", "melrnn", "mulaw_rnn"])
 def test_a_smoke_run_of_each_speaker_writes_weights_that_load_and_a_sound(name, tmp_path, monkeypatch, clips):
     if clips.dataset != "fsdd":
         pytest.skip("these recipes learn from fsdd, which is not in the cache")
@@ -161,3 +161,20 @@ def test_a_recorded_bound_is_what_the_weights_reach(clips):
     found = elbo_scores(model, clips.test.select(torch.arange(0, len(clips.test), 5)), CFG)
     assert found["elbo_nats"] == pytest.approx(record["metrics"]["elbo_nats"], rel=0.05)
     assert found["iwae_nats"] >= found["elbo_nats"]
+
+
+def test_the_frame_network_is_understood():
+    metrics = load_pretrained("melrnn")[1]["metrics"]
+    assert metrics["judged"] >= 0.98 and metrics["frechet_ratio"] <= 1.3 and metrics["pocketsphinx"] >= 0.5
+    assert metrics["digits_covered"] == 10 and metrics["speakers_covered"] == 6
+
+
+def test_the_sample_network_foresees_more_than_a_linear_predictor(clips):
+    model, record = load_pretrained("mulaw_rnn")
+    metrics = record["metrics"]
+    assert metrics["bits_per_sample"] < metrics["linear_prediction_bits_per_sample"]
+    assert metrics["linear_prediction_bits_per_sample"] < metrics["order_2_bits_per_sample"]
+    if clips.dataset != record["dataset"]:
+        pytest.skip(f"{record['dataset']} is not in the cache")
+    some = clips.test.select(torch.arange(0, len(clips.test), 10))
+    assert rnns.heldout_bits(model, some) == pytest.approx(metrics["bits_per_sample"], rel=0.05)

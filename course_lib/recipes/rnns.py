@@ -85,7 +85,7 @@ def train_mulaw_rnn(dataset: str, checkpoints: Checkpoints, seed: int = 0) -> Ma
         model,
         stream_loss(streams, train, duration_s, pitch_hz, model.silence),
         streams,
-        n_steps=profile.pick(smoke=4, quick=30_000, full=30_000),
+        n_steps=profile.pick(smoke=10, quick=30_000, full=30_000),
         learning_rate=3e-3,
         n_warmup=50,
         clip_norm=1.0,
