@@ -21,7 +21,6 @@ from course_lib.linear_prediction import linear_prediction_bits, valid_samples
 __all__ = ["class_bits", "honest_bits", "linear_prediction_bits", "lookahead", "model_bits", "table_bits"]
 
 
-
 # -- any model --------------------------------------------------------------------------------------------------------
 
 
