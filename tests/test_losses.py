@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
+from torch.distributions import Categorical, Independent, MixtureSameFamily, MultivariateNormal, Normal, kl_divergence
 
 from course_lib.losses import (
     classification_parts,
@@ -17,6 +17,7 @@ from course_lib.losses import (
     kl_per_dim,
     kl_to_prior,
     log_importance_weights,
+    mixture_log_likelihood,
     optimal_sigma,
     unsure_divergence,
 )
@@ -304,3 +305,91 @@ def test_weights_refuse_codes_that_would_broadcast():
     x, mu = torch.zeros(4, 6), torch.zeros(4, 3)
     with pytest.raises(ValueError, match=r"z \(1, 3\)"):
         log_importance_weights(x, x, torch.zeros(1, 3), mu, mu, 1.0)
+
+
+# ---- mixtures
+
+
+def mixture(*batch: int, n_mixtures: int = 4, n_principal: int = 3) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """y (..., P), log_weights (..., K), means (..., K, P), sigmas (..., K, P), drawn at random."""
+    y, means = draw(*batch, n_principal, seed=0), draw(*batch, n_mixtures, n_principal, seed=1)
+    log_weights = draw(*batch, n_mixtures, seed=2).log_softmax(dim=-1)
+    return y, log_weights, means, (0.5 * draw(*batch, n_mixtures, n_principal, seed=3)).exp()
+
+
+def peer(log_weights: Tensor, means: Tensor, sigmas: Tensor) -> MixtureSameFamily:
+    return MixtureSameFamily(Categorical(logits=log_weights), Independent(Normal(means, sigmas), 1))
+
+
+@pytest.mark.parametrize("batch", [(), (2,), (2, 5), (6, 1, 2)])
+def test_a_mixtures_likelihood_is_that_of_torch_distributions(batch):
+    y, *law = mixture(*batch)
+    found = mixture_log_likelihood(y, *law)
+    assert found.shape == batch
+    torch.testing.assert_close(found, peer(*law).log_prob(y))
+
+
+def test_one_gaussian_is_a_mixture_of_one_and_of_equals():
+    y, _, means, sigmas = mixture(2, 5, n_mixtures=1)
+    alone = Independent(Normal(means[..., 0, :], sigmas[..., 0, :]), 1).log_prob(y)
+    torch.testing.assert_close(mixture_log_likelihood(y, torch.zeros(2, 5, 1), means, sigmas), alone)
+    same = torch.full((2, 5, 7), -math.log(7.0)).double()
+    found = mixture_log_likelihood(y, same, means.expand(2, 5, 7, 3), sigmas.expand(2, 5, 7, 3))
+    torch.testing.assert_close(found, alone)
+    x, recon = draw(4, 3, seed=0), draw(4, 3, seed=1)
+    sigma = torch.full((4, 1, 3), 0.3).double()
+    torch.testing.assert_close(mixture_log_likelihood(x, torch.zeros(4, 1), recon[:, None], sigma),
+                               -gaussian_nll(x, recon, 0.3))  # fmt: skip
+
+
+def test_a_mixture_worked_by_hand():
+    """Half N(0, 1), half N(4, 2^2), at 0: densities 0.398942 and 0.199471 exp(-2)."""
+    law = torch.full((1, 2), 0.5).log(), torch.tensor([[[0.0], [4.0]]]), torch.tensor([[[1.0], [2.0]]])
+    expected = math.log(0.5 * (1 + 0.5 * math.exp(-2)) / math.sqrt(2 * math.pi))
+    assert mixture_log_likelihood(torch.zeros(1, 1), *law).item() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("far", [1e2, 1e4, 1e8])
+def test_far_in_the_tails_neither_likelihood_nor_slope_is_lost(far):
+    """exp(-far^2 / 2) is 0 in any precision: the sum of densities would have a logarithm of -inf."""
+    y, log_weights, means, sigmas = (value.float() for value in mixture(2, 5))
+    y = (y + far).requires_grad_()
+    found = mixture_log_likelihood(y, log_weights, means, sigmas)
+    found.sum().backward()
+    reference = peer(log_weights.double(), means.double(), sigmas.double()).log_prob(y.detach().double())
+    torch.testing.assert_close(found.detach().double(), reference, rtol=1e-5, atol=0)
+    assert y.grad.isfinite().all() and (y.grad.sum(dim=-1) < 0).all()  # a step towards the means helps
+
+
+def test_a_mixture_ignores_what_has_no_weight():
+    y, log_weights, means, sigmas = mixture(2, 5)
+    log_weights = torch.cat([log_weights, torch.full((2, 5, 1), -math.inf)], dim=2)
+    wild = torch.cat([means, y[:, :, None]], dim=2), torch.cat([sigmas, torch.full((2, 5, 1, 3), 1e-3)], dim=2)
+    expected = peer(log_weights[..., :4], means, sigmas).log_prob(y)
+    torch.testing.assert_close(mixture_log_likelihood(y, log_weights, *wild), expected)
+
+
+def test_a_mixtures_slopes_are_those_of_finite_differences():
+    values = [value.requires_grad_() for value in mixture(2, 3, n_mixtures=2, n_principal=2)]
+    assert torch.autograd.gradcheck(mixture_log_likelihood, values)
+
+
+def test_a_mixtures_density_integrates_to_1():
+    _, log_weights, means, sigmas = mixture(n_mixtures=3, n_principal=1)
+    grid = torch.linspace(-30, 30, 60_001, dtype=torch.float64)[:, None]  # (N, 1)
+    n = len(grid)
+    law = log_weights.expand(n, 3), means.expand(n, 3, 1), sigmas.expand(n, 3, 1)
+    assert torch.trapezoid(mixture_log_likelihood(grid, *law).exp(), grid[:, 0]).item() == pytest.approx(1, abs=1e-9)
+
+
+def test_a_mixture_refuses_shapes_that_would_broadcast():
+    y, log_weights, means, sigmas = mixture(2, 5)
+    for wrong in (
+        (y[:, :1], log_weights, means, sigmas),
+        (y, log_weights[..., :1], means, sigmas),
+        (y, log_weights, means[..., :1], sigmas),
+        (y, log_weights, means, sigmas[..., :1]),
+        (y, log_weights, means.transpose(2, 3), sigmas.transpose(2, 3)),
+    ):
+        with pytest.raises(ValueError, match=r"need \(..., P\), \(..., K\), \(..., K, P\)"):
+            mixture_log_likelihood(*wrong)
