@@ -11,7 +11,7 @@ Taught in: notebooks/06_rnn.ipynb
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -45,6 +45,7 @@ def sample_plain(
         prime: (B, T0) int64, T0 <= T: the beginning, which is kept and continued; its share of the noise is not used.
     Returns: (B, T) int64 classes; features.mu_law_decode makes waves of them.
     Raises:  ValueError for sizes that do not fit, noise that is not above 0, or settings that mean nothing."""
+    _refuse_nan(model.parameters())
     _check(len(conditions), model.config["n_classes"], noise, temperature, top_p, prime)
     classes = torch.empty(noise.shape[1], noise.shape[0], dtype=torch.int64, device=noise.device)  # (B, T)
     previous, state = torch.full_like(classes[:, :1], model.silence), None
@@ -227,7 +228,15 @@ def _folded(model: MuLawRNN | FoldedRNN, conditions: Tensor | None) -> FoldedRNN
             f"got a {type(model).__name__} and conditions {None if conditions is None else tuple(conditions.shape)}; "
             "need a model with its conditions, or a folded model, which holds them, with conditions=None"
         )
-    return model if conditions is None else model.fold(conditions)
+    folded = model if conditions is None else model.fold(conditions)
+    _refuse_nan(part for part in folded if isinstance(part, Tensor))
+    return folded
+
+
+def _refuse_nan(weights: Iterable[Tensor]) -> None:
+    if not all(bool(weight.isfinite().all()) for weight in weights):
+        raise ValueError("the model's weights or conditions hold NaN or infinity: its training went wrong, or its file "
+                         "is damaged; load an earlier checkpoint")  # fmt: skip
 
 
 def _check(n_clips: int, n_classes: int, noise: Tensor, temperature: float, top_p: float, prime: Tensor | None) -> None:

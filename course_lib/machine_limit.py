@@ -19,16 +19,16 @@ N_TIMES = 20  # products between two looks at the clock
 
 
 def flops_a_sample(folded: FoldedRNN) -> int:
-    """Multiplications and additions that one sample of one clip can't do without: two for each weight, gates left out."""
+    """Multiplications and additions that a sample of one clip can't do without: two for each weight, gates left out."""
     return 2 * (folded.weight_hh.numel() + folded.weight_out.numel())
 
 
 @torch.no_grad()
 def machine_matvec_gflops(n_rows: int, n_columns: int, seconds: float = MEASURE_S) -> float:
-    """The most that one core has reached, in 1e9 multiplications and additions a second, on one matrix with one vector.
+    """The most that one core has reached on one matrix with one vector: 1e9 multiplications and additions a second.
 
-    The better of torch.mv and the compiled loop, where there is one; the matrix is read again and again, so that it lies
-    in the nearest cache that holds it (4 bytes a number: (832, 192) takes 0.64 MB, (1024, 256) 1.05 MB).
+    The better of torch.mv and the compiled loop, where there is one. The matrix is read again and again, so that it
+    lies in the nearest cache that holds it (4 bytes a number: (832, 192) takes 0.64 MB, (1024, 256) 1.05 MB).
 
     Raises: ValueError for sizes below 1, or n_rows that is not a multiple of 4."""
     if min(n_rows, n_columns) < 1 or n_rows % 4 or not seconds > 0:
