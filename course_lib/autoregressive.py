@@ -11,14 +11,14 @@ Taught in: notebooks/06_rnn.ipynb
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
 from course_lib.choosing import check_drawing, draw_noise, top_p_filter
 from course_lib.features import mu_law_decode
-from course_lib.folded_sampling import Place, advance_folded, start
+from course_lib.folded_sampling import Place, advance_folded, refuse_nan, start
 from course_lib.models.mulaw_rnn import FoldedRNN, MuLawRNN
 
 N_TOGETHER = 16  # clips that speak draws at once: their noise takes 134 MB a second of sound
@@ -45,7 +45,7 @@ def sample_plain(
         prime: (B, T0) int64, T0 <= T: the beginning, which is kept and continued; its share of the noise is not used.
     Returns: (B, T) int64 classes; features.mu_law_decode makes waves of them.
     Raises:  ValueError for sizes that do not fit, noise that is not above 0, or settings that mean nothing."""
-    _refuse_nan(model.parameters())
+    refuse_nan(model.parameters())
     _check(len(conditions), model.config["n_classes"], noise, temperature, top_p, prime)
     classes = torch.empty(noise.shape[1], noise.shape[0], dtype=torch.int64, device=noise.device)  # (B, T)
     previous, state = torch.full_like(classes[:, :1], model.silence), None
@@ -88,8 +88,7 @@ def sample_compiled(
 ) -> Tensor:
     """As sample_folded, the loop compiled by numba, clips shared out among torch.get_num_threads() threads. CPU only.
 
-    The first call compiles: some seconds, once a machine.
-
+    The first call compiles, once a machine: some seconds.
     Raises: RuntimeError without numba; ValueError for tensors on a GPU."""
     return _sample(_advance_compiled, model, conditions, noise, temperature, top_p, prime)
 
@@ -102,8 +101,7 @@ def sample_cuda_graph(
     top_p: float = 1.0,
     prime: Tensor | None = None,
 ) -> Tensor:
-    """As sample_folded, on a GPU: many steps recorded once and replayed by one launch. Same classes on the same GPU.
-
+    """As sample_folded, on a GPU: many steps are recorded once and replayed by one launch each time.
     Raises: RuntimeError without CUDA; ValueError for tensors elsewhere."""
     return _sample(_advance_graphed, model, conditions, noise, temperature, top_p, prime)
 
@@ -158,6 +156,7 @@ def speak(
     pitch_hz: Tensor | None = None,
     sampler: Sampler | None = None,
     prime: Tensor | None = None,
+    frames: Tensor | None = None,
 ) -> Tensor:
     """Labels to sound.
 
@@ -167,17 +166,20 @@ def speak(
         duration_s, pitch_hz: (B,); drawn as this speaker says this digit unless given.
         sampler: the fastest one for the model's device unless given. Clips are drawn N_TOGETHER at a time.
         prime: (B, T0) int64, classes to begin with.
+        frames: (B, M, L) unit log-mels to be told, e.g. those that frame_sampling.draw_frames draws.
     Returns: waves (B, T) in [-1, 1], T = clip_s of the model; 0 from duration_s on."""
     device = model.to_logits.weight.device
+    digits, speakers = digits.to(device), speakers.to(device)
     drawn_s, drawn_hz = model.draw_controls(digits, speakers, rng)
     duration_s = (drawn_s if duration_s is None else duration_s).to(device)
-    conditions = model.conditions(digits, speakers, duration_s, drawn_hz if pitch_hz is None else pitch_hz.to(device))
+    pitch_hz = (drawn_hz if pitch_hz is None else pitch_hz).to(device)
+    conditions = model.conditions(digits, speakers, duration_s, pitch_hz, frames=frames)
     n_steps = round(model.config["clip_s"] * model.config["sample_rate_hz"])
     sampler, parts = sampler or fastest_sampler(device), []
     for first in range(0, len(conditions), N_TOGETHER):
         part = slice(first, first + N_TOGETHER)
         noise = draw_noise(n_steps, len(conditions[part]), model.config["n_classes"], rng).to(device)
-        begun = None if prime is None else prime[part]
+        begun = None if prime is None else prime[part].to(device)
         parts.append(sampler(model, conditions[part], noise, temperature, top_p, begun))
     waves = mu_law_decode(torch.cat(parts), model.config["n_classes"])
     time_s = torch.arange(n_steps, device=device) / model.config["sample_rate_hz"]
@@ -189,8 +191,8 @@ def _advance_compiled(folded: FoldedRNN, noise: Tensor, place: Place, *settings:
         from course_lib.compiled_sampling import advance_compiled  # compiles, and numba is slow to import
     except ImportError as missing:
         raise RuntimeError(
-            f"sample_compiled needs numba, which can't be imported: {missing}. librosa brings it: run `course doctor`, "
-            "or `pip install numba`. Meanwhile sample_folded draws the same samples"
+            f"sample_compiled needs numba, which can't be imported: {missing}. librosa brings it: run `course doctor`. "
+            "Meanwhile sample_folded draws the same samples"
         ) from missing
     return advance_compiled(folded, noise, place, *settings)
 
@@ -229,14 +231,8 @@ def _folded(model: MuLawRNN | FoldedRNN, conditions: Tensor | None) -> FoldedRNN
             "need a model with its conditions, or a folded model, which holds them, with conditions=None"
         )
     folded = model if conditions is None else model.fold(conditions)
-    _refuse_nan(part for part in folded if isinstance(part, Tensor))
+    refuse_nan(part for part in folded if isinstance(part, Tensor))
     return folded
-
-
-def _refuse_nan(weights: Iterable[Tensor]) -> None:
-    if not all(bool(weight.isfinite().all()) for weight in weights):
-        raise ValueError("the model's weights or conditions hold NaN or infinity: its training went wrong, or its file "
-                         "is damaged; load an earlier checkpoint")  # fmt: skip
 
 
 def _check(n_clips: int, n_classes: int, noise: Tensor, temperature: float, top_p: float, prime: Tensor | None) -> None:

@@ -6,6 +6,7 @@ Taught in: notebooks/06_rnn.ipynb
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -29,6 +30,12 @@ def start(folded: FoldedRNN) -> Place:
     state = folded.weight_hh.new_zeros(n_clips, folded.weight_hh.shape[1])
     previous = torch.full((n_clips,), len(folded.table) // 2, dtype=torch.int64, device=state.device)
     return Place(state, previous, 0)
+
+
+def refuse_nan(weights: Iterable[Tensor]) -> None:
+    """Raises: ValueError if there is a NaN among them, which would choose the same class for ever, or an infinity."""
+    if not all(bool(weight.isfinite().all()) for weight in weights):
+        raise ValueError("weights or conditions hold NaN or infinity: the training failed; load an earlier checkpoint")
 
 
 def stacked(folded: FoldedRNN) -> tuple[Tensor, Tensor]:

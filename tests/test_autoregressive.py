@@ -169,6 +169,17 @@ def test_at_the_size_that_is_shipped_too():
         assert torch.equal(sampler(model, conditions, noise), plain)
 
 
+@on_cpu
+@pytest.mark.parametrize("sampler", [sample_plain, sample_folded, sample_compiled, sample_in_parts])
+def test_of_classes_that_are_as_likely_top_p_keeps_the_first(sampler):
+    model = small_model(n_classes=8)
+    with torch.no_grad():
+        model.to_logits.weight.zero_()
+        model.to_logits.bias.zero_()
+    found = sampler(model, told(model, 3), noise_for(model, 70, 3), 1.0, 0.5)
+    assert found.unique().tolist() == [0, 1, 2, 3]
+
+
 @torch.no_grad()
 def test_the_plain_loop_is_the_model_fed_with_its_own_draws():
     model = small_model()
