@@ -13,7 +13,7 @@ from course_lib.models.mulaw_rnn import (
 )
 from course_lib.teacher_forcing import mulaw_rnn_parts, shifted
 
-SIZES = {"n_digits": 3, "n_speakers": 2, "n_classes": 11, "n_in": 6, "n_hidden": 7, "n_condition": 5}
+SIZES = {"n_digits": 3, "n_speakers": 2, "n_classes": 11, "n_in": 6, "n_hidden": 7, "n_condition": 5, "n_mels": 8}
 TIME = {"frame_length": 4, "sample_rate_hz": 100, "clip_s": 0.36}  # 9 frames of 4 samples
 DIGITS, SPEAKERS = torch.tensor([0, 2, 1, 1]), torch.tensor([1, 0, 0, 1])
 DURATION_S, PITCH_HZ = torch.tensor([0.3, 0.2, 0.36, 0.1]), torch.tensor([90.0, 200.0, 150.0, 110.0])
@@ -90,6 +90,19 @@ def test_each_thing_that_is_told_changes_the_condition(model, conditions):
     assert not torch.equal(conditions[:, 0], conditions[:, 1])  # and time goes on
 
 
+def test_frames_change_their_own_condition_and_the_one_before_and_only_where_told(model, conditions):
+    frames = torch.rand(4, 8, 9, generator=rng(2))
+    changed = frames.clone()
+    changed[:, :, 5] += 1
+    told = (DIGITS, SPEAKERS, DURATION_S, PITCH_HZ)
+    is_told = torch.tensor([True, False, True, True])
+    a, b = (model.conditions(*told, frames=x, is_told=is_told) for x in (frames, changed))
+    differ = ((a - b).abs().amax(dim=2) > 0).int()  # (B, L)
+    assert differ.sum(dim=1).tolist() == [2, 0, 2, 2] and differ[0].nonzero().squeeze(1).tolist() == [4, 5]
+    torch.testing.assert_close(a[1], conditions[1])
+    assert not torch.equal(a[0], conditions[0])
+
+
 def test_frames_after_the_last_are_told_what_the_last_is(model, conditions):
     longer = torch.cat([conditions[:, :3], conditions[:, 2:3].expand(-1, 6, -1)], dim=1)
     torch.testing.assert_close(model(classes(), conditions[:, :3])[0], model(classes(), longer)[0])
@@ -116,7 +129,8 @@ def test_chunks_that_start_anywhere_get_their_own_frames_conditions(model, condi
 
 
 def test_all_that_can_learn_gets_a_gradient(model):
-    conditions = model.conditions(DIGITS, SPEAKERS, DURATION_S, PITCH_HZ)
+    frames = torch.rand(4, 8, 9, generator=rng(2))
+    conditions = model.conditions(DIGITS, SPEAKERS, DURATION_S, PITCH_HZ, frames=frames)
     now = classes()
     mulaw_rnn_parts(model, shifted(now, 5), now, torch.ones_like(now, dtype=torch.bool), conditions)[0][
         "bits"
@@ -152,6 +166,7 @@ def test_controls_are_drawn_as_they_were_fitted(model):
         (lambda m: m.conditions(DIGITS, SPEAKERS, DURATION_S, -PITCH_HZ), "pitch_hz"),
         (lambda m: m.conditions(DIGITS + 1, SPEAKERS, DURATION_S, PITCH_HZ), "digit"),
         (lambda m: m.conditions(DIGITS[:3], SPEAKERS[:3], DURATION_S, PITCH_HZ), "label"),
+        (lambda m: m.conditions(DIGITS, SPEAKERS, DURATION_S, PITCH_HZ, frames=torch.zeros(4, 8, 7)), "frames"),
         (lambda m: MuLawRNN(n_in=7), "even"),
         (lambda m: MuLawRNN(n_classes=1), "n_classes"),
     ],

@@ -1,8 +1,9 @@
 """A recurrent network that speaks sample by sample: each mu-law class is drawn, given all samples before it.
 
 As in WaveNet (van den Oord et al. 2016) a sample is one of 256 classes, as in WaveRNN (Kalchbrenner et al. 2018) one
-GRU carries the past; there is one state and one softmax here, and no frames of a real clip to lean on: only what to
-say, who says it, how long it takes and how high the voice is.
+GRU carries the past; there is one state and one softmax here. What to say, who says it, how long it takes and how high
+the voice is are told a frame at a time; so are mel frames, if there are some: then a slower network decides what is
+said, and this one how it sounds.
 
 Letters: B clips, T samples, L frames of conditions, C classes, H hidden.
 Taught in: notebooks/06_rnn.ipynb
@@ -48,6 +49,7 @@ class MuLawRNN(nn.Module):
         n_condition: length of a label's vector; hidden units between labels and condition are four times as many.
         frame_length: samples that share one condition.
         clip_s: longest clip, which scales time.
+        n_mels: of the frames that may be told.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class MuLawRNN(nn.Module):
         frame_length: int = 128,
         sample_rate_hz: int = 8000,
         clip_s: float = 1.024,
+        n_mels: int = 64,
     ):
         super().__init__()
         sizes = (n_in, n_hidden, n_condition, frame_length, sample_rate_hz)
@@ -79,6 +82,7 @@ class MuLawRNN(nn.Module):
             "frame_length": frame_length,
             "sample_rate_hz": sample_rate_hz,
             "clip_s": clip_s,
+            "n_mels": n_mels,
         }
         self.embed = nn.Embedding(n_classes, n_in)
         with torch.no_grad():
@@ -87,6 +91,9 @@ class MuLawRNN(nn.Module):
         n_told = 2 * n_condition + 2 + 2 * N_WAVES
         self.to_condition = nn.Sequential(
             nn.Linear(n_told, 4 * n_condition), nn.SiLU(), nn.Linear(4 * n_condition, n_in)
+        )
+        self.to_frame_condition = nn.Sequential(
+            nn.Linear(2 * n_mels, 4 * n_condition), nn.SiLU(), nn.Linear(4 * n_condition, n_in)
         )
         self.gru = nn.GRU(n_in, n_hidden, batch_first=True)
         self.to_logits = nn.Linear(n_hidden, n_classes)
@@ -98,13 +105,23 @@ class MuLawRNN(nn.Module):
         return self.config["n_classes"] // 2
 
     def conditions(
-        self, digits: Tensor, speakers: Tensor, duration_s: Tensor, pitch_hz: Tensor, n_frames: int | None = None
+        self,
+        digits: Tensor,
+        speakers: Tensor,
+        duration_s: Tensor,
+        pitch_hz: Tensor,
+        n_frames: int | None = None,
+        frames: Tensor | None = None,
+        is_told: Tensor | None = None,
     ) -> Tensor:
         """What each frame of a clip is told: (B, L, n_in).
 
         Args:
             digits, speakers: (B,) int64; duration_s, pitch_hz: (B,) > 0, of the whole clip.
             n_frames: L; as many as the longest clip has, unless given.
+            frames: (B, M, L) unit log-mels of the clip, hop frame_length: frame l lies at the first sample that
+                condition l is for, frame l + 1 after the last.
+            is_told: (B,) bool, which clips are told their frames; all unless given.
         Raises: ValueError for labels that do not fit, or numbers that are not above 0."""
         if not bool((duration_s > 0).all() and (pitch_hz > 0).all()):
             raise ValueError(f"got duration_s from {float(duration_s.min())}, pitch_hz from {float(pitch_hz.min())}; "
@@ -117,7 +134,17 @@ class MuLawRNN(nn.Module):
         told = torch.cat([vectors, controls], dim=1).unsqueeze(1).expand(-1, n_frames, -1)
         along = (start_s / duration_s.to(vectors).unsqueeze(1)).clamp(max=1.2)  # (B, L): 0 at the start, 1 at the end
         since = (start_s / self.config["clip_s"]).expand_as(along)
-        return self.to_condition(torch.cat([told, _cosines(along / 2), _cosines(since)], dim=2))
+        condition = self.to_condition(torch.cat([told, _cosines(along / 2), _cosines(since)], dim=2))
+        if frames is None:
+            return condition
+        if frames.shape != (len(duration_s), self.config["n_mels"], n_frames):
+            raise ValueError(
+                f"frames: got {tuple(frames.shape)}, need ({len(duration_s)}, {self.config['n_mels']}, {n_frames}): "
+                "the unit log-mels of as many clips and frames as there are conditions"
+            )
+        both = torch.cat([frames, torch.cat([frames[:, :, 1:], frames[:, :, -1:]], dim=2)], dim=1)  # (B, 2M, L)
+        seen = self.to_frame_condition(both.transpose(1, 2))  # (B, L, n_in)
+        return condition + (seen if is_told is None else seen * is_told.to(seen).view(-1, 1, 1))
 
     def forward(
         self, previous: Tensor, conditions: Tensor, state: Tensor | None = None, start: int = 0

@@ -18,6 +18,7 @@ from course_lib.metrics import balanced_rows
 from course_lib.models.mel_rnn import MelRNN, frames_of_speech
 from course_lib.models.mulaw_rnn import MuLawRNN, standardise_controls
 from course_lib.pitch import median_pitch_hz
+from course_lib.pretrained import load_pretrained
 from course_lib.profiles import current_device, current_profile
 from course_lib.recipes.record import Made, Recipe, record_of
 from course_lib.recipes.scores import spoken_scores
@@ -30,9 +31,10 @@ from course_lib.training import fit
 from course_lib.vocoder import vocode
 
 MEL_TEMPERATURE = 0.45
-MULAW_TEMPERATURE = 0.9
+MULAW_TEMPERATURE = 0.95
 # Chunks of 32 ms hold two or more periods of any voice. 64 streams: 4.37 bits after 300 s, 24: 4.31 after 200.
 N_STREAMS, CHUNK = 24, 256
+UNTOLD = 3  # every third clip is never told its frames: the network has to do without them, too
 TEST_CHUNK = 1024
 
 
@@ -71,7 +73,9 @@ def train_melrnn(dataset: str, checkpoints: Checkpoints, seed: int = 0) -> Made:
 
 
 def train_mulaw_rnn(dataset: str, checkpoints: Checkpoints, seed: int = 0) -> Made:
-    """Digit, speaker, duration and pitch in, sample after sample out."""
+    """Digit, speaker, duration and pitch in, and mel frames for two clips of three; sample after sample out.
+
+    In the end it is told the frames that melrnn draws: one network decides what is said, the other how it sounds."""
     cfg, profile = AudioConfig(), current_profile()
     clips = smaller(load_clips(dataset, current_device()))
     train = clips.train
@@ -85,7 +89,7 @@ def train_mulaw_rnn(dataset: str, checkpoints: Checkpoints, seed: int = 0) -> Ma
         model,
         stream_loss(streams, train, duration_s, pitch_hz, model.silence),
         streams,
-        n_steps=profile.pick(smoke=10, quick=30_000, full=30_000),
+        n_steps=profile.pick(smoke=10, quick=26_000, full=26_000),
         learning_rate=3e-3,
         n_warmup=50,
         clip_norm=1.0,
@@ -93,8 +97,18 @@ def train_mulaw_rnn(dataset: str, checkpoints: Checkpoints, seed: int = 0) -> Ma
         rng=rng,
         checkpoints=checkpoints,
     )
-    scores, sample = spoken_scores(lambda *asked: speak(model, *asked, temperature=MULAW_TEMPERATURE), clips, cfg)
-    return Made(model, record_of(dataset, history, seed, cfg, bits_scores(model, clips) | scores), sample)
+    mel_model, mel_record = load_pretrained("melrnn", clips.device)
+
+    def speak_in_two_steps(digits: Tensor, speakers: Tensor, rng: torch.Generator) -> Tensor:
+        frames, n_frames = draw_frames(mel_model, digits, speakers, rng, MEL_TEMPERATURE)
+        duration_s = (n_frames * cfg.hop_length / cfg.sample_rate_hz).clamp(max=model.config["clip_s"])
+        return speak(model, digits, speakers, rng, MULAW_TEMPERATURE, duration_s=duration_s, frames=frames)
+
+    scores, sample = spoken_scores(speak_in_two_steps, clips, cfg)
+    alone, _ = spoken_scores(lambda *asked: speak(model, *asked, temperature=1.0), clips, cfg)
+    scores |= {f"{name}_without_frames": alone[name] for name in ("judged", "inception", "frechet_ratio")}
+    record = record_of(dataset, history, seed, cfg, bits_scores(model, clips) | scores)
+    return Made(model, record | {"frames_from": mel_record["digest"]}, sample)
 
 
 def _n_frames(n_valid: Tensor, cfg: AudioConfig) -> Tensor:
@@ -121,10 +135,13 @@ def stream_loss(
     """What fit needs: the bits of the next chunk of each stream, each from the state that the one before has left."""
     classes = mu_law_encode(clips.waves)  # (N, T)
     previous = shifted(classes, silence)
+    mels = clip_log_mels(clips, AudioConfig())  # (N, M, L)
 
     def batch_loss(model: MuLawRNN, index: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
         rows, starts = index.unbind(dim=1)  # (B,) each
-        conditions = model.conditions(clips.digits[rows], clips.speakers[rows], duration_s[rows], pitch_hz[rows])
+        labels = clips.digits[rows], clips.speakers[rows]
+        told = {"frames": mels[rows], "is_told": rows % UNTOLD != 0}
+        conditions = model.conditions(*labels, duration_s[rows], pitch_hz[rows], **told)
         (now, inside), (before, _) = streams.samples(classes, index), streams.samples(previous, index)
         parts, state = mulaw_rnn_parts(model, before, now, inside, conditions, streams.carried(index), starts)
         streams.carry(state)
@@ -134,13 +151,15 @@ def stream_loss(
 
 
 @torch.no_grad()
-def heldout_bits(model: MuLawRNN, clips: Clips) -> float:
-    """Bits a sample of these clips, each heard from its start to its end."""
+def heldout_bits(model: MuLawRNN, clips: Clips, with_frames: bool = False) -> float:
+    """Bits a sample of these clips, each heard from its start to its end, without or with its mel frames told."""
     duration_s, pitch_hz = controls_of(clips)
+    mels = clip_log_mels(clips, AudioConfig()) if with_frames else None
     classes = mu_law_encode(clips.waves)
     previous, costs, n_samples = shifted(classes, model.silence), 0.0, int(clips.n_valid.sum())
     for rows in torch.arange(len(clips), device=clips.device).split(100):
-        conditions = model.conditions(clips.digits[rows], clips.speakers[rows], duration_s[rows], pitch_hz[rows])
+        labels, frames = (clips.digits[rows], clips.speakers[rows]), None if mels is None else mels[rows]
+        conditions = model.conditions(*labels, duration_s[rows], pitch_hz[rows], frames=frames)
         state, n_valid = None, clips.n_valid[rows]
         for start in range(0, int(n_valid.max()), TEST_CHUNK):
             chunk = slice(start, start + TEST_CHUNK)
@@ -158,6 +177,7 @@ def bits_scores(model: MuLawRNN, clips: Clips) -> dict[str, float]:
     waves = (train.waves, train.n_valid, test.waves, test.n_valid)
     return {
         "bits_per_sample": heldout_bits(model, test),
+        "bits_per_sample_given_frames": heldout_bits(model, test, with_frames=True),
         "bits_per_sample_of_train": heldout_bits(model, train.select(balanced_rows(train, min(300, len(train))))),
         "linear_prediction_bits_per_sample": linear_prediction_bits(*waves),
         "order_0_bits_per_sample": table_bits(*classes, order=0),
