@@ -3,7 +3,6 @@
 All samplers take the same random numbers (draw_noise) and turn them into the same classes. "Same" has a limit: each
 adds up in its own order, so that their logits differ by about 1e-6, and about once in a million draws two classes are
 so nearly equal that this decides between them; from there on two samples differ for good.
-
 Letters: B clips, T samples, L frames of conditions, C classes, H hidden.
 Taught in: notebooks/06_rnn.ipynb
 """
@@ -27,6 +26,7 @@ Sampler = Callable[..., Tensor]
 Advance = Callable[..., tuple[Tensor, Place]]
 
 
+@torch.backends.cudnn.flags(enabled=True, allow_tf32=False)  # a GPU's nn.GRU would round its products to 10 bits
 @torch.no_grad()
 def sample_plain(
     model: MuLawRNN,

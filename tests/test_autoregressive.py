@@ -180,6 +180,12 @@ def test_of_classes_that_are_as_likely_top_p_keeps_the_first(sampler):
     assert found.unique().tolist() == [0, 1, 2, 3]
 
 
+def test_the_plain_loop_leaves_torchs_settings_alone():
+    model, before = small_model(), torch.backends.cudnn.allow_tf32
+    sample_plain(model, told(model, 1), noise_for(model, 2, 1))
+    assert torch.backends.cudnn.allow_tf32 == before and torch.is_grad_enabled()
+
+
 @torch.no_grad()
 def test_the_plain_loop_is_the_model_fed_with_its_own_draws():
     model = small_model()
