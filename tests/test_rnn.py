@@ -138,7 +138,7 @@ def test_gates_are_those_of_the_library(settings):
     torch.testing.assert_close(gates.state, gates.update * before + (1 - gates.update) * gates.candidate)
     assert all(values.shape == (2, 7, 5) for values in gates)
     for gate in (gates.reset, gates.update):
-        assert 0 < gate.min() and gate.max() < 1
+        assert gate.min() > 0 and gate.max() < 1
     rows = slice(0, 5)  # the reset gate of the first step, from the equation
     by_hand = x[:, 0] @ gru.weight_ih_l0[rows].T + state[0] @ gru.weight_hh_l0[rows].T
     if gru.bias:
