@@ -66,11 +66,17 @@ def samples_a_second(loops: list[Callable[[], Tensor]]) -> list[float]:
     try:
         for _ in range(N_ROUNDS):
             for i, loop in enumerate(loops):
-                for n in {1, n_threads}:
+                for n in _worth_while(speeds, i, {1, n_threads}):
                     torch.set_num_threads(n)
                     start_s = time.perf_counter()
                     n_samples = loop().cpu().numel()  # .cpu() waits for a GPU
                     speeds.setdefault((i, n), []).append(n_samples / (time.perf_counter() - start_s))
     finally:
         torch.set_num_threads(n_threads)
-    return [max(statistics.median(speeds[i, n]) for n in {1, n_threads}) for i in range(len(loops))]
+    return [max(statistics.median(found) for (j, _), found in speeds.items() if j == i) for i in range(len(loops))]
+
+
+def _worth_while(speeds: dict[tuple[int, int], list[float]], i: int, counts: set[int]) -> list[int]:
+    """All numbers of threads, until one has been half as fast as the other: on a busy machine it may be a tenth."""
+    best = max((speeds[i, n][0] for n in counts if (i, n) in speeds), default=0.0)
+    return [n for n in sorted(counts) if (i, n) not in speeds or speeds[i, n][0] > best / 2]
