@@ -13,6 +13,7 @@ from benchmarks import Row
 from course_lib.autoregressive import Sampler, fastest_sampler, sample_plain
 from course_lib.choosing import draw_noise
 from course_lib.models.mulaw_rnn import MuLawRNN
+from course_lib.precision import choose_threads
 from course_lib.profiles import current_device
 
 N_STEPS = 2048  # a quarter of a clip
@@ -29,8 +30,7 @@ def compare_with_plain(n_clips: int) -> list[Row]:
     """Medians of interleaved rounds, in fp32, weights as they are drawn.
 
     Both loops are handed the conditions and the same noise, drawn before the clock starts (draw_noise takes 1 to 2 us a
-    sample, the same for both); ours folds the model within its time. Each is timed with one thread and with all of
-    torch's, and the faster of the two counts. Raises RuntimeError if they do not draw the same samples."""
+    sample, the same for both); ours folds the model within its time. For threads, see samples_a_second. Raises RuntimeError if they do not draw the same samples."""
     shipped = MuLawRNN().config["n_hidden"]
     name = f"ar_sampling_b{n_clips}"
     sizes = {shipped: name} | {OTHER_HIDDEN: f"{name}_h{OTHER_HIDDEN}"} if shipped != OTHER_HIDDEN else {shipped: name}
@@ -42,7 +42,10 @@ def _compare(name: str, n_hidden: int, n_clips: int) -> Row:
     model, conditions = ready(n_hidden, n_clips)
     noise = draw_noise(N_STEPS, n_clips, model.config["n_classes"], torch.Generator().manual_seed(0)).to(device)
     loops: list[Sampler] = [fastest_sampler(device), sample_plain]
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # on a busy machine, more can take minutes
     drawn = [loop(model, conditions, noise) for loop in loops]  # compiles, and warms up
+    torch.set_num_threads(n_threads)
     if not torch.equal(*drawn):
         raise RuntimeError(f"{name}: {loops[0].__name__} and sample_plain drew different samples from the same noise")
     speeds = samples_a_second([lambda loop=loop: loop(model, conditions, noise) for loop in loops])
@@ -60,23 +63,18 @@ def ready(n_hidden: int, n_clips: int) -> tuple[MuLawRNN, Tensor]:
 
 
 def samples_a_second(loops: list[Callable[[], Tensor]]) -> list[float]:
-    """What each makes, (B, T) or (B, 1, T), a second: the median round, with one thread or all, whichever is faster."""
-    n_threads = torch.get_num_threads()
-    speeds: dict[tuple[int, int], list[float]] = {}
+    """What ours, then the peer make, (B, T) or (B, 1, T), a second: medians of interleaved rounds.
+
+    Ours uses all of torch's threads, which never wait for each other; the peer as many as are faster now, all or one."""
+    all_threads = torch.get_num_threads()
+    counts, speeds = (all_threads, choose_threads()), ([], [])
     try:
         for _ in range(N_ROUNDS):
-            for i, loop in enumerate(loops):
-                for n in _worth_while(speeds, i, {1, n_threads}):
-                    torch.set_num_threads(n)
-                    start_s = time.perf_counter()
-                    n_samples = loop().cpu().numel()  # .cpu() waits for a GPU
-                    speeds.setdefault((i, n), []).append(n_samples / (time.perf_counter() - start_s))
+            for loop, n_threads, found in zip(loops, counts, speeds, strict=True):
+                torch.set_num_threads(n_threads)
+                start_s = time.perf_counter()
+                n_samples = loop().cpu().numel()  # .cpu() waits for a GPU
+                found.append(n_samples / (time.perf_counter() - start_s))
     finally:
-        torch.set_num_threads(n_threads)
-    return [max(statistics.median(found) for (j, _), found in speeds.items() if j == i) for i in range(len(loops))]
-
-
-def _worth_while(speeds: dict[tuple[int, int], list[float]], i: int, counts: set[int]) -> list[int]:
-    """All numbers of threads, until one has been half as fast as the other: on a busy machine it may be a tenth."""
-    best = max((speeds[i, n][0] for n in counts if (i, n) in speeds), default=0.0)
-    return [n for n in sorted(counts) if (i, n) not in speeds or speeds[i, n][0] > best / 2]
+        torch.set_num_threads(all_threads)
+    return [statistics.median(found) for found in speeds]

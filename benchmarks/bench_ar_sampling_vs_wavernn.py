@@ -18,7 +18,7 @@ UPSAMPLE_SCALES = [4, 4, 8]  # 128 samples a frame, as our conditions have
 
 
 def run() -> list[Row]:
-    """Samples a second at the shipped hidden size and a larger one, both with one thread or all, whichever is faster.
+    """Samples a second at the shipped hidden size and a larger one; for threads, see samples_a_second.
 
     Both draw their random numbers within their time, and neither is trained. WaveRNN (Kalchbrenner et al. 2018) as
     torchaudio has it is the larger network: two GRUs and four dense layers, which are given as many units as the state
