@@ -30,7 +30,9 @@ def compare_with_plain(n_clips: int) -> list[Row]:
     """Medians of interleaved rounds, in fp32, weights as they are drawn.
 
     Both loops are handed the conditions and the same noise, drawn before the clock starts (draw_noise takes 1 to 2 us a
-    sample, the same for both); ours folds the model within its time. For threads, see samples_a_second. Raises RuntimeError if they do not draw the same samples."""
+    sample, the same for both); ours folds the model within its time.
+
+    Raises: RuntimeError if they do not draw the same samples."""
     shipped = MuLawRNN().config["n_hidden"]
     name = f"ar_sampling_b{n_clips}"
     sizes = {shipped: name} | {OTHER_HIDDEN: f"{name}_h{OTHER_HIDDEN}"} if shipped != OTHER_HIDDEN else {shipped: name}
@@ -65,13 +67,12 @@ def ready(n_hidden: int, n_clips: int) -> tuple[MuLawRNN, Tensor]:
 def samples_a_second(loops: list[Callable[[], Tensor]]) -> list[float]:
     """What ours, then the peer make, (B, T) or (B, 1, T), a second: medians of interleaved rounds.
 
-    Ours uses all of torch's threads, which never wait for each other; the peer as many as are faster now, all or one."""
-    all_threads = torch.get_num_threads()
-    counts, speeds = (all_threads, choose_threads()), ([], [])
+    Both use as many threads as are faster now: all, or one on a busy machine, where a late thread holds up the rest."""
+    all_threads, speeds = torch.get_num_threads(), ([], [])
+    torch.set_num_threads(choose_threads())
     try:
         for _ in range(N_ROUNDS):
-            for loop, n_threads, found in zip(loops, counts, speeds, strict=True):
-                torch.set_num_threads(n_threads)
+            for loop, found in zip(loops, speeds, strict=True):
                 start_s = time.perf_counter()
                 n_samples = loop().cpu().numel()  # .cpu() waits for a GPU
                 found.append(n_samples / (time.perf_counter() - start_s))
