@@ -537,6 +537,12 @@ def test_gates_are_open_shut_and_between(seed):
 # --- answers that are almost right
 
 
+def masked_by_a_number(logits, temperature, top_p, low):
+    """Right while no row lies near that number itself."""
+    kept = as_published(logits, temperature, top_p) > 0
+    return (logits / temperature).masked_fill(~kept, low).softmax(1)
+
+
 @pytest.mark.parametrize(
     ("exercise_id", "answer"),
     [
@@ -555,6 +561,8 @@ def test_gates_are_open_shut_and_between(seed):
         ("06.5", lambda logits, temperature, top_p: as_published(logits, temperature, min(top_p, 0.95))),
         ("06.5", lambda logits, temperature, top_p: as_published(logits, temperature, max(top_p, 0.5))),
         ("06.5", lambda logits, temperature, top_p: as_published(logits.clamp(-80, 80), 1.0, top_p)),
+        ("06.5", lambda logits, temperature, top_p: as_published(logits, temperature, min(top_p, 0.999))),
+        ("06.5", lambda logits, temperature, top_p: masked_by_a_number(logits, temperature, top_p, -100.0)),
         ("06.6", lambda gates_x, **others: three_products(gates_x.clamp(-1, 1), **others)),
         ("06.6", lambda bias_hh, **others: three_products(bias_hh=bias_hh.roll(1), **others)),
         ("06.6", lambda state, **others: three_products(state=state[:1], **others)),
@@ -589,6 +597,56 @@ def test_autograd_does_not_answer_what_is_asked_by_hand(backward, enabled):
 
     outcome = mark(get_exercise("06.2"), by_autograd)
     assert outcome.status == FAILED and "autograd records nothing here" in outcome.hint
+
+
+def crossing_dropped_in_the_logits(logits, temperature, top_p):
+    scores = logits / temperature
+    ranked, places = scores.sort(descending=True)
+    remove = ranked.softmax(-1).cumsum(-1) > top_p
+    return scores.masked_fill(remove.scatter(1, places, remove), -math.inf).softmax(-1)
+
+
+def crossing_dropped_in_a_loop(logits, temperature, top_p):
+    p = (logits / temperature).softmax(1)
+    out = torch.zeros_like(p)
+    for b, row in enumerate(p):
+        total = 0.0
+        for c in row.argsort(descending=True):
+            total += row[c]
+            if total >= top_p:
+                break
+            out[b, c] = row[c]
+    return out / out.sum(1, keepdim=True)
+
+
+def sigmoid_by_exponentials(gates_x, state, weight_hh, bias_hh):
+    n = state.shape[1]
+    a, c = gates_x.split(n, 1), (state @ weight_hh.T + bias_hh).split(n, 1)
+    r, z = (torch.exp(a[i] + c[i]) / (1 + torch.exp(a[i] + c[i])) for i in (0, 1))
+    return torch.lerp(torch.tanh(a[2] + r * c[2]), state, z)
+
+
+def tanh_by_one_exponential(gates_x, state, weight_hh, bias_hh):
+    n = state.shape[1]
+    a, c = gates_x.split(n, 1), (state @ weight_hh.T + bias_hh).split(n, 1)
+    r, z = torch.sigmoid(a[0] + c[0]), torch.sigmoid(a[1] + c[1])
+    power = torch.exp(2 * (a[2] + r * c[2]))
+    return torch.lerp((power - 1) / (power + 1), state, z)
+
+
+@pytest.mark.parametrize(
+    ("exercise_id", "answer", "told"),
+    [
+        ("06.5", crossing_dropped_in_the_logits, "crosses top_p belongs to the set"),
+        ("06.5", crossing_dropped_in_a_loop, "crosses top_p belongs to the set"),
+        ("06.6", sigmoid_by_exponentials, "torch.sigmoid"),
+        ("06.6", tanh_by_one_exponential, "torch.tanh"),
+    ],
+)
+@pytest.mark.parametrize("seed", range(8))
+def test_a_slip_in_other_words_gets_the_same_hint(exercise_id, answer, told, seed):
+    """Whatever rounding makes of a sum near 1, and whichever gates happen to be wide open."""
+    assert told in mark(get_exercise(exercise_id), answer, seed).hint
 
 
 def test_writing_where_one_reads_is_told_from_a_wrong_state():

@@ -103,6 +103,11 @@ def _over_axis(axis: int):
     return answer
 
 
+def _reshaped(logits: Tensor, classes: Tensor, n_valid: Tensor) -> Tensor:
+    nats = F.cross_entropy(logits.reshape(logits.shape[0], logits.shape[2], -1), classes, reduction="none")
+    return nats[_counted(classes, n_valid)].mean() / _LN_2
+
+
 def _spoils_classes(logits: Tensor, classes: Tensor, n_valid: Tensor) -> Tensor:
     classes[~_counted(classes, n_valid)] = -100
     return F.cross_entropy(logits.flatten(0, 1), classes.flatten()) / _LN_2
@@ -119,8 +124,8 @@ BITS_PER_SAMPLE = Exercise(
     rtol=1e-5,
     difficulty=2,
     minutes=10,
-    hint="log_softmax over the classes (dim=2), gather the one that came; the mean over all places with t < n_valid, "
-    "of all clips together; divided by log 2.",
+    hint="log_softmax over the classes (dim=2), with no floor and no clamp; gather from logits[:, t] the class that "
+    "came, classes[:, t]; the mean over all places with t < n_valid, of all clips together; divided by log 2.",
     wrong_answers=(
         WrongAnswer(
             "nats",
@@ -209,7 +214,7 @@ BITS_PER_SAMPLE = Exercise(
         WrongAnswer(
             "log of softmax",
             _by_probability(lambda chance: -chance.log()),
-            "infinite at logits of +-300: softmax rounds to 0 there, log_softmax does not.",
+            "infinite at logits of +-300: there exp overflows, or softmax rounds to 0; log_softmax does neither.",
         ),
         WrongAnswer(
             "naive exponentials",
@@ -245,6 +250,18 @@ BITS_PER_SAMPLE = Exercise(
             "axes of cross_entropy",
             lambda logits, classes, n_valid: F.cross_entropy(logits, classes, reduction="none"),
             "cross_entropy wants the classes on axis 1: logits.transpose(1, 2), or flatten clips and time.",
+        ),
+        WrongAnswer(
+            "reshaped for cross_entropy",
+            _reshaped,
+            "reshape mixes time and classes up: transpose(1, 2) brings the classes to axis 1.",
+        ),
+        WrongAnswer(
+            "class 0 left out",
+            lambda logits, classes, n_valid: (
+                _nats(logits, classes)[_counted(classes, n_valid) & (classes > 0)].mean() / _LN_2
+            ),
+            "class 0 is a sample like any other: mark padding by t >= n_valid (-100 is no class, 0 is one).",
         ),
         WrongAnswer(
             "classes overwritten",

@@ -94,6 +94,13 @@ def _in_place(x: Tensor, weight_xh: Tensor, weight_hh: Tensor, bias: Tensor) -> 
     return states
 
 
+def _into_the_state(x: Tensor, weight_xh: Tensor, weight_hh: Tensor, bias: Tensor) -> Tensor:
+    h = torch.zeros(len(x), len(bias))
+    for step in x.unbind(dim=1):
+        h[:] = torch.tanh(step @ weight_xh.T + h @ weight_hh.T + bias)
+    return h
+
+
 def _shifted(states: Tensor) -> Tensor:
     return torch.cat([torch.zeros_like(states[:, :1]), states[:, :-1]], dim=1)
 
@@ -111,7 +118,7 @@ ELMAN_FORWARD = Exercise(
     difficulty=1,
     minutes=8,
     hint="one state (B, H) of zeros; for each t: state = tanh(x[:, t] @ weight_xh.T + state @ weight_hh.T + bias), "
-    "kept in a list; torch.stack(list, dim=1) at the end.",
+    "a new tensor each time, kept in a list; torch.stack(list, dim=1) at the end.",
     wrong_answers=(
         WrongAnswer(
             "state matrix transposed",
@@ -151,6 +158,11 @@ ELMAN_FORWARD = Exercise(
             "tanh of the state only",
             _tanh_of_state_only,
             "tanh goes around the whole sum, the input's part and the bias too.",
+        ),
+        WrongAnswer(
+            "bias outside tanh",
+            lambda bias, **others: _run(**others, bias=0 * bias, squash=lambda inside: inside.tanh() + bias),
+            "the bias stands outside tanh: inside, with the two products.",
         ),
         WrongAnswer("starts from ones", _slip(start=1.0), "the state before the first step is zeros, not ones."),
         WrongAnswer(
@@ -209,6 +221,22 @@ ELMAN_FORWARD = Exercise(
             _in_place,
             "you write into the tensor from which you read the state before, and autograd needs that as it was: keep "
             "the states in a list, torch.stack at the end.",
+        ),
+        WrongAnswer(
+            "written into the state",
+            _into_the_state,
+            "you write each state over the one before (h[:] = ...), and autograd needs that as it was: h = ... makes a "
+            "new one.",
+        ),
+        WrongAnswer(
+            "weights copied",
+            lambda x, **weights: _run(x, **{name: part.detach() for name, part in weights.items()}),
+            "right states, but no gradient reaches the weights: .data and nn.Parameter make copies without a past.",
+        ),
+        WrongAnswer(
+            "list",
+            _of_states(lambda states: list(states.unbind(dim=1))),
+            "that is a list of T states: torch.stack(list, dim=1).",
         ),
         WrongAnswer(
             "numpy",

@@ -46,7 +46,7 @@ def _draw_step(rng: torch.Generator, trial: int) -> dict:
     bias_hh = torch.randn(3 * n_hidden, generator=rng)
     bias_hh = bias_hh + 0.5 * torch.where(bias_hh < 0, -1.0, 1.0)
     if trial % 4 == 3:
-        gates_x[0] = 100 * gates_x[0].sign()
+        gates_x[0] = torch.tensor([100.0, -100, -100, -100, 100, -100, 100, -100, 100])
         gates_x[1, :3] = -100.0
     return {"gates_x": gates_x, "state": state, "weight_hh": weight_hh, "bias_hh": bias_hh}
 
@@ -94,6 +94,10 @@ def _bias_of_candidate_dropped(a: Tensor, reset: Tensor, state: Tensor, weight: 
 
 def _tanh_by_exponentials(inside: Tensor) -> Tensor:
     return (inside.exp() - (-inside).exp()) / (inside.exp() + (-inside).exp())
+
+
+def _tanh_by_one_exponential(inside: Tensor) -> Tensor:
+    return ((2 * inside).exp() - 1) / ((2 * inside).exp() + 1)
 
 
 def _in_place(gates_x: Tensor, state: Tensor, weight_hh: Tensor, bias_hh: Tensor) -> Tensor:
@@ -210,6 +214,11 @@ GRU_STEP = Exercise(
             "weight_hh is (3H, H), as nn.GRU stores it: with states as rows, state @ weight_hh.T.",
         ),
         WrongAnswer(
+            "matrix first",
+            lambda gates_x, state, weight_hh, bias_hh: weight_hh @ state,
+            "the clips are rows of state (B, H), so the matrix stands behind: state @ weight_hh.T.",
+        ),
+        WrongAnswer(
             "blocks transposed",
             _with(weight_hh=lambda weight: weight.unflatten(0, (3, -1)).transpose(1, 2).flatten(0, 1)),
             "each block of weight_hh is turned round: with states as rows, state @ block.T.",
@@ -242,9 +251,24 @@ GRU_STEP = Exercise(
             "the candidate comes in whole: (1 - z) of it.",
         ),
         WrongAnswer(
+            "old state forgotten",
+            _slip(mix=lambda update, candidate, state: (1 - update) * candidate),
+            "the old state's part is missing: + z times it.",
+        ),
+        WrongAnswer(
             "tanh by exponentials",
             _slip(squash=_tanh_by_exponentials),
             "NaN at +-100: exp(100) is infinite in float32, and infinity over infinity is NaN. torch.tanh.",
+        ),
+        WrongAnswer(
+            "tanh by one exponential",
+            _slip(squash=_tanh_by_one_exponential),
+            "NaN at 100: exp(200) is infinite in float32, and infinity over infinity is NaN. torch.tanh.",
+        ),
+        WrongAnswer(
+            "sigmoid by exponentials",
+            _slip(gate=lambda inside: inside.exp() / (1 + inside.exp())),
+            "NaN at 100: exp(100) is infinite in float32, and infinity over infinity is NaN. torch.sigmoid.",
         ),
         WrongAnswer(
             "state overwritten",

@@ -63,6 +63,11 @@ def _each_coordinate(y: Tensor, log_weights: Tensor, means: Tensor, sigmas: Tens
     return (log_weights[:, :, None] + _densities(y, means, sigmas)).logsumexp(dim=1).sum(dim=1)
 
 
+def _one_bell(y: Tensor, log_weights: Tensor, means: Tensor, sigmas: Tensor) -> Tensor:
+    mean, sigma = (torch.einsum("bk,bkp->bp", log_weights.exp(), part) for part in (means, sigmas))
+    return _densities(y, mean[:, None], sigma[:, None]).sum(dim=(1, 2))
+
+
 def _over_wrong_axis(y: Tensor, log_weights: Tensor, means: Tensor, sigmas: Tensor) -> Tensor:
     return (log_weights + _densities(y, means, sigmas).sum(dim=1)).logsumexp(dim=1)
 
@@ -95,8 +100,8 @@ MIXTURE_LOG_LIKELIHOOD = Exercise(
     rtol=1e-5,
     difficulty=2,
     minutes=10,
-    hint="log N is (B, K, P) with y[:, None]; summed over P it is (B, K); plus log_weights, then torch.logsumexp over "
-    "the K components: (B,).",
+    hint="log N, written out with no exp, clamp or floor, is (B, K, P) with y[:, None]; summed over P it is (B, K); "
+    "plus log_weights, then torch.logsumexp over the K components: (B,).",
     wrong_answers=(
         WrongAnswer(
             "naive",
@@ -107,7 +112,8 @@ MIXTURE_LOG_LIKELIHOOD = Exercise(
         WrongAnswer(
             "naive in float64",
             _by_mixing(_in_float64),
-            "float64 only moves the limit: exp(-5000) is 0 there, too. torch.logsumexp of the sum of logarithms.",
+            "exp(-5000) is 0, and log of that -inf; float64, or one coordinate at a time, only moves the limit. Write "
+            "the logarithm of N out, and no exp before torch.logsumexp.",
         ),
         WrongAnswer(
             "floored",
@@ -163,6 +169,11 @@ MIXTURE_LOG_LIKELIHOOD = Exercise(
             "best component",
             _by_mixing(lambda weights, parts: (weights + parts).amax(dim=1)),
             "that is the best component only: where two overlap, both count.",
+        ),
+        WrongAnswer(
+            "one bell from means",
+            _one_bell,
+            "you average the components' means and sigmas to one normal distribution: their *densities* add up.",
         ),
         WrongAnswer(
             "each coordinate a mixture",

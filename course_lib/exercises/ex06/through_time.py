@@ -28,15 +28,19 @@ def _backwards(
     u: float,
     slopes: Tensor,
     bend=lambda h: 1 - h**2,  # of tanh, by its own value
+    at=1,  # whose value: 1 the state after step t, 0 the one before
+    join=lambda slope, back, bend: (slope + back) * bend,
     back=lambda delta, w, bend: w * delta,  # what reaches a state from the step after it
     times=lambda states, t, x: states[t],  # what w is multiplied by at step t + 1
+    order=reversed,
+    total=sum,
 ) -> Tensor:
     """The two runs, with places where a slip can be put in. delta: d loss / d (what stands inside tanh)."""
-    states, delta, total = _states(x, w, u), torch.zeros(()), torch.zeros(())
-    for t in reversed(range(len(x))):
-        delta = (slopes[t] + back(delta, w, bend(states[t]))) * bend(states[t + 1])
-        total = total + delta * times(states, t, x)
-    return total
+    states, delta, parts = _states(x, w, u), torch.zeros(()), []
+    for t in order(range(len(x))):
+        delta = join(slopes[t], back(delta, w, bend(states[t])), bend(states[t + at]))
+        parts.append(delta * times(states, t, x))
+    return total(parts)
 
 
 def call_without_autograd(fn, inputs):
@@ -71,27 +75,6 @@ def _only_last(slopes: Tensor) -> Tensor:
     return torch.cat([torch.zeros_like(slopes[:-1]), slopes[-1:]])
 
 
-def _last_step(x: Tensor, w: float, u: float, slopes: Tensor) -> Tensor:
-    states = _states(x, w, u)
-    return slopes[-1] * (1 - states[-1] ** 2) * states[-2]
-
-
-def _slope_after_bend(x: Tensor, w: float, u: float, slopes: Tensor) -> Tensor:
-    states, delta, total = _states(x, w, u), torch.zeros(()), torch.zeros(())
-    for t in reversed(range(len(x))):
-        delta = slopes[t] + w * delta * (1 - states[t + 1] ** 2)
-        total = total + delta * states[t]
-    return total
-
-
-def _forwards(x: Tensor, w: float, u: float, slopes: Tensor) -> Tensor:
-    states, delta, total = _states(x, w, u), torch.zeros(()), torch.zeros(())
-    for t in range(len(x)):
-        delta = (slopes[t] + w * delta) * (1 - states[t + 1] ** 2)
-        total = total + delta * states[t]
-    return total
-
-
 def _by_autograd(x: Tensor, w: float, u: float, slopes: Tensor) -> Tensor:
     leaf = torch.tensor(w, requires_grad=True)
     states = torch.stack(_states(x, leaf, u)[1:])
@@ -106,19 +89,6 @@ def _by_power(x: Tensor, w: float, u: float, slopes: Tensor) -> Tensor:
     for t in range(len(x)):
         total = total + slopes[t] * (gains[t] / gains[: t + 1] * (1 - states[1 : t + 2] ** 2) * states[: t + 1]).sum()
     return total
-
-
-def _terms(x: Tensor, w: float, u: float, slopes: Tensor) -> Tensor:
-    states, delta, terms = _states(x, w, u), torch.zeros(()), []
-    for t in reversed(range(len(x))):
-        delta = (slopes[t] + w * delta) * (1 - states[t + 1] ** 2)
-        terms.append(delta * states[t])
-    return torch.stack(terms[::-1])
-
-
-def _of_outside(x: Tensor, w: float, u: float, slopes: Tensor) -> Tensor:
-    """1 - tanh(...)^2 by a second tanh of the state."""
-    return _backwards(x, w, u, slopes, bend=lambda h: 1 - torch.tanh(h) ** 2)
 
 
 BPTT_GRADIENT = Exercise(
@@ -152,11 +122,24 @@ BPTT_GRADIENT = Exercise(
         ),
         WrongAnswer(
             "tanh twice",
-            _of_outside,
+            _slip(bend=lambda h: 1 - torch.tanh(h) ** 2),
             "the states are tanh of something already: its derivative is 1 - h_t^2, with no second tanh.",
         ),
         WrongAnswer(
-            "derivative at the state before",
+            "derivative of the step before",
+            _slip(at=0),
+            "step t's tanh has its derivative by what came *out* of it, 1 - h_t^2: yours is of the state before.",
+        ),
+        WrongAnswer(
+            "derivative not passed on",
+            _slip(
+                join=lambda slope, back, bend: slope + back,
+                times=lambda states, t, x: states[t] * (1 - states[t + 1] ** 2),
+            ),
+            "what goes back has passed tanh as well: 1 - h_t^2 belongs to delta itself, not to each step's part alone.",
+        ),
+        WrongAnswer(
+            "derivative twice",
             _slip(back=lambda delta, w, bend: w * delta * bend),
             "you bend twice on the way back: 1 - h_t^2 once for each tanh that is passed.",
         ),
@@ -167,7 +150,7 @@ BPTT_GRADIENT = Exercise(
         ),
         WrongAnswer(
             "only the last step",
-            _last_step,
+            _slip(total=lambda parts: parts[0]),
             "that is the last step alone: w is used at every step, and each use adds its part.",
         ),
         WrongAnswer(
@@ -182,6 +165,11 @@ BPTT_GRADIENT = Exercise(
             "what comes back from the step after passes through w: times w.",
         ),
         WrongAnswer(
+            "u on the way back",
+            lambda x, w, u, slopes: _backwards(x, w, u, slopes, back=lambda delta, w, bend: u * delta),
+            "states are joined by w, not by u: what comes back is times w.",
+        ),
+        WrongAnswer(
             "absolute w",
             _slip(back=lambda delta, w, bend: abs(w) * delta),
             "a negative w turns the sign of what comes back: no absolute value.",
@@ -190,6 +178,11 @@ BPTT_GRADIENT = Exercise(
             "times the state itself",
             _slip(times=lambda states, t, x: states[t + 1]),
             "delta times h_t: w multiplies the state *before*, h_{t-1} (0 at the first step).",
+        ),
+        WrongAnswer(
+            "last state before the first",
+            _slip(times=lambda states, t, x: states[t] if t else states[-1]),
+            "index -1 is Python's *last* state: before the first stands h_0 = 0.",
         ),
         WrongAnswer(
             "gradient in u",
@@ -203,12 +196,12 @@ BPTT_GRADIENT = Exercise(
         ),
         WrongAnswer(
             "slope after tanh",
-            _slope_after_bend,
+            _slip(join=lambda slope, back, bend: slope + back * bend),
             "the loss's slope is at h_t, *outside* tanh: add slopes[t] first, then times 1 - h_t^2.",
         ),
         WrongAnswer(
             "forwards",
-            _forwards,
+            _slip(order=list),
             "that recursion runs from the first step to the last: slopes flow from the last step back.",
         ),
         WrongAnswer(
@@ -231,7 +224,11 @@ BPTT_GRADIENT = Exercise(
             lambda x, **others: bptt_gradient(x, **others) / len(x),
             "you divide by T: every use of w adds its part, so the sum.",
         ),
-        WrongAnswer("step by step", _terms, "those are the parts of each step: their sum."),
+        WrongAnswer(
+            "step by step",
+            _slip(total=lambda parts: torch.stack(parts[::-1])),
+            "those are the parts of each step: their sum.",
+        ),
         WrongAnswer(
             "divided by w",
             _by_power,

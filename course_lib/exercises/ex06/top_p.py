@@ -1,5 +1,7 @@
 """Exercise 06.5: temperature and top-p."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -33,14 +35,21 @@ def _is_plain(logits: Tensor, temperature: float, top_p: float) -> bool:
 
 
 def _draw_logits(rng: torch.Generator, trial: int) -> dict:
-    """Cold and hot, top_p from 1 down to next to nothing; logits of +-300 in two trials."""
+    """Cold and hot, top_p from 1 down to next to nothing; logits of +-300 in two trials.
+
+    With top_p = 1 each row has a class of 0.0005, which stays, and one of 0.000005, below the tolerance: whether
+    rounding takes the last sum for 1 does not matter.
+    """
     n_clips, n_classes = ((4, 7), (3, 9), (5, 6), (6, 8), (2, 10), (7, 5))[trial % 6]
     temperature = (0.7, 1.6, 1.3, 0.9, 2.0, 1.0)[trial % 6]
     top_p = (0.85, 0.6, 1.0, 0.03, 0.9, 0.75)[trial % 6]
     while True:
         logits = 1.3 * torch.randn(n_clips, n_classes, generator=rng)
-        if trial % 6 in (2, 4):
-            logits[0] = logits[0] + 300
+        if trial % 6 == 2:
+            for place, chance in ((0, 5e-4), (-1, 5e-6)):
+                logits[:, place] = temperature * ((logits[:, 1:-1] / temperature).logsumexp(dim=1) + math.log(chance))
+        if trial % 6 in (3, 4):
+            logits[0] = logits[0] + (300 if trial % 6 == 3 else -300)
             logits[1, 2:4] = torch.tensor([-300.0, 300.0])
         if _is_plain(logits, temperature, top_p):
             return {"logits": logits, "temperature": temperature, "top_p": top_p}
@@ -136,8 +145,8 @@ TOP_P_PROBABILITIES = Exercise(
     n_trials=6,
     difficulty=2,
     minutes=12,
-    hint="softmax(logits / temperature); sort each row downwards; a class stays while the sum of those *before* it is "
-    "below top_p; back to the classes' own order (scatter with the sort's indices); divide by each row's sum.",
+    hint="softmax(logits / temperature, dim=1); sort each row downwards; a class stays while the sum of those *before* "
+    "it is below top_p; back to the classes' own order (scatter with the sort's indices); divide by each row's sum.",
     wrong_answers=(
         WrongAnswer(
             "crossing class dropped",
@@ -182,6 +191,30 @@ TOP_P_PROBABILITIES = Exercise(
             "divided by top_p",
             _by_chances(lambda chances, top_p: torch.where(_kept(chances, top_p), chances, 0.0) / top_p),
             "what is left sums to a little more than top_p: divide by its own sum.",
+        ),
+        WrongAnswer(
+            "divided by all rows' sum",
+            _by_chances(
+                lambda chances, top_p: (
+                    torch.where(_kept(chances, top_p), chances, 0.0) / chances[_kept(chances, top_p)].sum()
+                )
+            ),
+            "you divide by the sum of all rows together: each row by its own, sum(dim=1, keepdim=True).",
+        ),
+        WrongAnswer(
+            "keepdim forgotten",
+            _by_chances(lambda chances, top_p: chances / chances.sum(dim=1)),
+            "sum(dim=1) is (B,) and does not line up with (B, C): keepdim=True leaves it (B, 1).",
+        ),
+        WrongAnswer(
+            "softmax of probabilities and zeros",
+            _by_chances(lambda chances, top_p: torch.where(_kept(chances, top_p), chances, 0.0).softmax(dim=1)),
+            "softmax makes something of the zeros again, and flattens the rest: divide by the row's sum.",
+        ),
+        WrongAnswer(
+            "tail kept",
+            _by_rule(lambda ranked, top_p: ranked.cumsum(dim=1) - ranked >= top_p),
+            "you keep the tail, and put 0 for the most probable: the mask is turned round.",
         ),
         WrongAnswer(
             "softmax of probabilities",
