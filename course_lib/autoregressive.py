@@ -102,6 +102,7 @@ def sample_cuda_graph(
     prime: Tensor | None = None,
 ) -> Tensor:
     """As sample_folded, on a GPU: many steps are recorded once and replayed by one launch each time.
+
     Raises: RuntimeError without CUDA; ValueError for tensors elsewhere."""
     return _sample(_advance_graphed, model, conditions, noise, temperature, top_p, prime)
 
@@ -173,6 +174,7 @@ def speak(
     drawn_s, drawn_hz = model.draw_controls(digits, speakers, rng)
     duration_s = (drawn_s if duration_s is None else duration_s).to(device)
     pitch_hz = (drawn_hz if pitch_hz is None else pitch_hz).to(device)
+    frames = None if frames is None else frames.to(device)
     conditions = model.conditions(digits, speakers, duration_s, pitch_hz, frames=frames)
     n_steps = round(model.config["clip_s"] * model.config["sample_rate_hz"])
     sampler, parts = sampler or fastest_sampler(device), []

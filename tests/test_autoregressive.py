@@ -367,6 +367,22 @@ def test_speaking_is_drawing_controls_then_samples_then_silence():
 
 
 @on_cpu
+def test_frames_that_are_told_are_what_is_said():
+    model = small_model()
+    digits, speakers = torch.tensor([0, 2]), torch.tensor([1, 0])
+    frames = torch.rand(2, 64, 9, generator=seeded(5)) * 20  # 9 frames of 6 samples hold 50
+    set_by_hand = {"duration_s": torch.tensor([0.05, 0.04]), "pitch_hz": torch.tensor([90.0, 240.0])}
+    waves = speak(model, digits, speakers, seeded(0), temperature=1.0, frames=frames, **set_by_hand)
+    rng = seeded(0)
+    model.draw_controls(digits, speakers, rng)  # drawn although they are set, so that both ways draw the same noise
+    with torch.no_grad():
+        conditions = model.conditions(digits, speakers, *set_by_hand.values(), frames=frames)
+    expected = mu_law_decode(sample_plain(model, conditions, draw_noise(50, 2, 7, rng)), 7)
+    assert torch.equal(waves[0], expected[0]) and torch.equal(waves[1, :40], expected[1, :40])
+    assert not torch.equal(waves, speak(model, digits, speakers, seeded(0), temperature=1.0, **set_by_hand))
+
+
+@on_cpu
 def test_what_is_said_can_be_set_and_begun():
     model = small_model()
     digits, speakers = torch.tensor([0, 2]), torch.tensor([1, 0])

@@ -187,5 +187,5 @@ def bits_scores(model: MuLawRNN, clips: Clips) -> dict[str, float]:
 
 RNN_RECIPES: dict[str, Recipe] = {
     "melrnn": lambda checkpoints: train_melrnn("fsdd", checkpoints),
-    "mulaw_rnn": lambda checkpoints: train_mulaw_rnn("fsdd", checkpoints),
+    "mulaw_rnn": lambda checkpoints: train_mulaw_rnn("fsdd", checkpoints),  # after melrnn
 }
