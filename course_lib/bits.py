@@ -9,7 +9,6 @@ Taught in: notebooks/06_rnn.ipynb
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -17,18 +16,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from course_lib.linear_prediction import linear_prediction_bits, valid_samples
+from course_lib.teacher_forcing import class_bits
 
 __all__ = ["class_bits", "honest_bits", "linear_prediction_bits", "lookahead", "model_bits", "table_bits"]
 
 
 # -- any model --------------------------------------------------------------------------------------------------------
-
-
-def class_bits(logits: Tensor, classes: Tensor) -> Tensor:
-    """-log2 p(class), p = softmax(logits). logits (B, T, C), classes (B, T) -> (B, T) bits."""
-    if logits.ndim != 3 or logits.shape[:2] != classes.shape:
-        raise ValueError(f"got logits {tuple(logits.shape)}, classes {tuple(classes.shape)}; need (B, T, C), (B, T)")
-    return F.cross_entropy(logits.movedim(2, 1), classes, reduction="none") / math.log(2)
 
 
 def model_bits(logits: Tensor, classes: Tensor, n_valid: Tensor) -> float:

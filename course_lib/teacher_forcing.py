@@ -66,6 +66,14 @@ def shifted(classes: Tensor, silence: int) -> Tensor:
     return F.pad(classes, (1, 0), value=silence)[:, :-1]
 
 
+def class_bits(logits: Tensor, classes: Tensor) -> Tensor:
+    """-log2 p(class), p = softmax(logits). logits (B, T, C), classes (B, T) -> (B, T) bits."""
+    if logits.ndim != 3 or logits.shape[:2] != classes.shape:
+        raise ValueError(f"got logits {tuple(logits.shape)}, classes {tuple(classes.shape)}; need (B, T, C), (B, T)")
+    nats = F.cross_entropy(logits.flatten(0, 1), classes.flatten(), reduction="none")
+    return nats.view_as(classes) / math.log(2)
+
+
 def mulaw_rnn_parts(
     model: MuLawRNN,
     previous: Tensor,
@@ -89,6 +97,5 @@ def mulaw_rnn_parts(
         index = (starts.unsqueeze(1) // frame_length + first).clamp(max=n_frames - 1)  # (B, frames of the chunk)
         conditions = conditions.gather(1, index.unsqueeze(2).expand(-1, -1, conditions.shape[2]))
     logits, state = model(previous, conditions, state)
-    costs = F.cross_entropy(logits.flatten(0, 1).float(), classes.flatten(), reduction="none") / math.log(2)
-    costs = costs.view_as(classes)  # (B, T)
+    costs = class_bits(logits.float(), classes)  # (B, T)
     return {"bits": (costs * inside).sum() / inside.sum().clamp_min(1)}, state.detach()

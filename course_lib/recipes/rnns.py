@@ -44,7 +44,8 @@ def train_melrnn(dataset: str, checkpoints: Checkpoints, seed: int = 0) -> Made:
     clips = smaller(load_clips(dataset, current_device()))
     train = clips.train
     pool, n_clips = mels_at_speeds(train, cfg), len(train)  # (V * N, M, L)
-    n_frames = torch.cat([_n_frames(train.n_valid / speed, cfg) for speed in (1.0, *SPEEDS)])
+    n_samples = torch.cat([(train.n_valid / speed).ceil().long() for speed in (1.0, *SPEEDS)])
+    n_frames = frames_of_speech(n_samples, cfg.hop_length, pool.shape[2])  # (V * N,)
     torch.manual_seed(seed)
     model = MelRNN(len(clips.digit_names), len(clips.speaker_names)).to(clips.device)
     model.start_at(clip_log_mels(train, cfg), n_frames[:n_clips])
@@ -109,10 +110,6 @@ def train_mulaw_rnn(dataset: str, checkpoints: Checkpoints, seed: int = 0) -> Ma
     scores |= {f"{name}_without_frames": alone[name] for name in ("judged", "inception", "frechet_ratio")}
     record = record_of(dataset, history, seed, cfg, bits_scores(model, clips) | scores)
     return Made(model, record | {"frames_from": mel_record["digest"]}, sample)
-
-
-def _n_frames(n_valid: Tensor, cfg: AudioConfig) -> Tensor:
-    return frames_of_speech(n_valid.ceil().long(), cfg.hop_length, 64)
 
 
 def controls_of(clips: Clips) -> tuple[Tensor, Tensor]:
