@@ -1,0 +1,258 @@
+"""What is graded: which exercises, for how many points, which names they may not use, and the salt of the inputs.
+
+`course release --to FOLDER` writes an assignment.toml for the instructor; `course grade` reads it (and writes one into
+its output folder where there was none, with a salt of its own, so that grading again draws the same inputs).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import math
+import re
+import secrets
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from course_lib.executing import write_text_atomically
+from course_lib.exercises import Exercise, get_exercise, list_exercises
+from course_lib.grading.release import WRITTEN_MARK
+from course_lib.profiles import checkout_dir
+
+FORMAT = 1
+NAME = re.compile(r"[A-Za-z0-9_-]+")
+SALT = re.compile(r"[A-Za-z0-9+/=_-]+")  # nothing that a TOML string would have to escape
+DOTTED_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
+SECRET = """\
+# Made by `course release --to` or `course grade`. For instructors only: whoever has the salt can work out the inputs
+# that answers are tried on. Points, and names that an answer may not use (deny), can be changed here.
+"""
+
+
+class AssignmentError(ValueError):
+    """An assignment file that cannot be used; the message names the file, the entry and the remedy."""
+
+
+@dataclass(frozen=True)
+class Assigned:
+    """One exercise of an assignment. `deny`: dotted names that an answer may not use (see answers.denied_name)."""
+
+    exercise_id: str
+    points: float
+    deny: tuple[str, ...] = ()
+
+    @property
+    def exercise(self) -> Exercise:
+        return get_exercise(self.exercise_id)
+
+
+@dataclass(frozen=True)
+class AssignedWritten:
+    """One written question, marked by hand."""
+
+    written_id: str
+    points: float
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Attributes:
+    name: of letters, digits, - and _; nbgrader's name of the assignment, too.
+    salt: secret; with it nobody can work out which inputs an answer will be tried on.
+    """
+
+    name: str
+    salt: str
+    exercises: tuple[Assigned, ...]
+    written: tuple[AssignedWritten, ...] = ()
+
+    def __post_init__(self) -> None:
+        _refuse_unusable(self)
+
+    @property
+    def max_points(self) -> float:
+        return sum(one.points for one in self.exercises)
+
+    @property
+    def notebooks(self) -> tuple[str, ...]:
+        """The numbers of the notebooks that its questions stand in: ("01", "03")."""
+        ids = [one.exercise_id for one in self.exercises] + [one.written_id for one in self.written]
+        return tuple(sorted({one.split(".")[0] for one in ids}))
+
+    def digest(self) -> str:
+        """Of everything that a mark depends on, but for the code of the course."""
+        return hashlib.sha256(to_toml(self).encode()).hexdigest()
+
+
+def exercise_seed(salt: str, student: str, exercise_id: str) -> int:
+    """The seed of the inputs that this student's answer is tried on, in [0, 2^63): always the same, known to nobody.
+
+    HMAC-SHA256 (RFC 2104) with the salt as its key.
+    """
+    message = f"{student}\0{exercise_id}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(hmac.digest(salt.encode(), message, "sha256")[:8], "big") >> 1
+
+
+def choose(
+    notebooks: Iterable[str] = (),
+    exercises: Iterable[str] = (),
+    points: Mapping[str, float] | None = None,
+    deny: Mapping[str, Iterable[str]] | None = None,
+    *,
+    name: str = "assignment",
+    salt: str | None = None,
+    root: Path | None = None,
+) -> Assignment:
+    """Make an assignment of some of the course's questions, in the order of the course.
+
+    Args:
+        notebooks: numbers ("01"); none: those that `exercises` stand in.
+        exercises: ids of those that count, of written questions too; none: all of the notebooks'.
+        points: of questions that are worth more or less than the course says, by id.
+        deny: dotted names that an answer may not use, by id.
+        salt: None draws a new one, so that no two classes get the same inputs.
+        root: the course's repository, which holds the written questions; None: the one that this file lies in.
+    Raises:  AssignmentError.
+    """
+    numbers, wanted = [one.zfill(2) for one in notebooks], list(dict.fromkeys(exercises))
+    if not numbers and not wanted:
+        raise AssignmentError("got neither notebooks nor exercises; need e.g. --notebooks 01,03 or --exercises 01.2")
+    coded = {one.id: float(one.points) for one in list_exercises()}
+    by_hand = written_questions(root)
+    _refuse_unknown("notebook", numbers, sorted({one.split(".")[0] for one in coded}))
+    there = [one for one in {**coded, **by_hand} if not numbers or one.split(".")[0] in numbers]
+    _refuse_unknown("exercise", wanted, there)
+    chosen = [one for one in there if not wanted or one in wanted]
+    worth = {**coded, **by_hand, **(points or {})}
+    names = {one: tuple(dict.fromkeys(listed)) for one, listed in (deny or {}).items()}
+    _refuse_unknown("exercise (of points)", points or {}, chosen)
+    _refuse_unknown("exercise (of deny)", names, [one for one in chosen if one in coded])
+    return Assignment(
+        name,
+        secrets.token_hex(16) if salt is None else salt,
+        tuple(Assigned(one, float(worth[one]), names.get(one, ())) for one in coded if one in chosen),
+        tuple(AssignedWritten(one, float(worth[one])) for one in by_hand if one in chosen),
+    )
+
+
+def written_questions(root: Path | None = None) -> dict[str, float]:
+    """Points of each written question of the learners' notebooks, by id, in order.
+
+    Raises: AssignmentError where the course's repository is not at hand.
+    """
+    root = root or checkout_dir()
+    if root is None or not (root / "notebooks").is_dir():
+        raise AssignmentError("need the course's repository, for notebooks/: clone it, and `pip install -e .` there")
+    found: dict[str, float] = {}
+    for path in sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb")):
+        for cell in json.loads(path.read_text("utf-8"))["cells"]:
+            if cell["cell_type"] == "markdown" and (mark := WRITTEN_MARK.search("".join(cell["source"]))):
+                found[mark[1]] = float(mark[2])
+    return found
+
+
+def to_toml(assignment: Assignment) -> str:
+    """The file's text: the same for the same assignment."""
+    lines = [f"{SECRET}format = {FORMAT}", f'name = "{assignment.name}"', f'salt = "{assignment.salt}"']
+    for one in assignment.exercises:
+        lines += ["", "[[exercise]]", f'id = "{one.exercise_id}"', f"points = {_number(one.points)}"]
+        if one.deny:
+            lines.append(f"deny = [{', '.join(json.dumps(name) for name in one.deny)}]")
+    for question in assignment.written:
+        lines += ["", "[[written]]", f'id = "{question.written_id}"', f"points = {_number(question.points)}"]
+    return "\n".join(lines) + "\n"
+
+
+def write_assignment(path: Path, assignment: Assignment) -> None:
+    write_text_atomically(path, to_toml(assignment))
+
+
+def read_assignment(path: Path) -> Assignment:
+    """Raises: AssignmentError, naming the file, the entry and the remedy; FileNotFoundError."""
+    try:
+        body = tomllib.loads(path.read_text("utf-8"))
+        if body.get("format") != FORMAT:
+            raise AssignmentError(f"got format {body.get('format')!r}, need {FORMAT}; make it by course release --to")
+        _refuse_unknown("entry", body, ("format", "name", "salt", "exercise", "written"))
+        return Assignment(
+            _text(body, "name"),
+            _text(body, "salt"),
+            tuple(_read_exercise(entry) for entry in _tables(body, "exercise")),
+            tuple(_read_written(entry) for entry in _tables(body, "written")),
+        )
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise AssignmentError(f"{path.name} is no TOML file: {error}") from error
+    except AssignmentError as error:
+        raise AssignmentError(f"{path.name}: {error}") from error
+
+
+def _read_exercise(entry: dict[str, Any]) -> Assigned:
+    _refuse_unknown("entry of [[exercise]]", entry, ("id", "points", "deny"))
+    exercise_id, deny = _text(entry, "id"), entry.get("deny", [])
+    if not isinstance(deny, list) or not all(isinstance(name, str) for name in deny):
+        raise AssignmentError(f'exercise {exercise_id}: got deny = {deny!r}, need a list as in ["torch.logsumexp"]')
+    return Assigned(exercise_id, _points(entry, exercise_id), tuple(deny))
+
+
+def _read_written(entry: dict[str, Any]) -> AssignedWritten:
+    _refuse_unknown("entry of [[written]]", entry, ("id", "points"))
+    return AssignedWritten(_text(entry, "id"), _points(entry, _text(entry, "id")))
+
+
+def _text(body: dict[str, Any], key: str) -> str:
+    if isinstance(value := body.get(key), str):
+        return value
+    raise AssignmentError(f'got {key} = {value!r}, need a text as in {key} = "..."')
+
+
+def _points(entry: dict[str, Any], question_id: str) -> float:
+    value = entry.get("points")
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e9:
+        return float(value)
+    raise AssignmentError(f"question {question_id}: got points = {value!r}, need a number")
+
+
+def _tables(body: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    tables = body.get(key, [])
+    if isinstance(tables, list) and all(isinstance(entry, dict) for entry in tables):
+        return tables
+    raise AssignmentError(f"got {key} = ..., need tables that begin with [[{key}]]")
+
+
+def _refuse_unknown(kind: str, names: Iterable[str], known: Iterable[str]) -> None:
+    if unknown := sorted(set(names) - set(known)):
+        raise AssignmentError(f"no {kind} {', '.join(unknown)}; there are {', '.join(known)}")
+
+
+def _refuse_unusable(assignment: Assignment) -> None:
+    """Whatever the way an assignment was made: it can be written, read again, and graded."""
+    if not NAME.fullmatch(assignment.name):
+        raise AssignmentError(f"got name {assignment.name!r}, need letters, digits, - and _")
+    if not SALT.fullmatch(assignment.salt):
+        raise AssignmentError(f"got salt {assignment.salt!r}, need letters and digits; without one, one is drawn")
+    ids = [one.exercise_id for one in assignment.exercises] + [one.written_id for one in assignment.written]
+    if twice := sorted({one for one in ids if ids.count(one) > 1}):
+        raise AssignmentError(f"question {', '.join(twice)} is there twice; leave one of each")
+    if not assignment.exercises and not assignment.written:
+        raise AssignmentError("there is no [[exercise]] and no [[written]]; need at least one")
+    known = [exercise.id for exercise in list_exercises()]
+    _refuse_unknown("exercise", [one.exercise_id for one in assignment.exercises], known)
+    for one in assignment.written:
+        if not re.fullmatch(r"\d\d\.\d+", one.written_id) or one.written_id in known:
+            raise AssignmentError(f"written question: got id {one.written_id!r}, need one as in '01.5'")
+    worth = [one.points for one in (*assignment.exercises, *assignment.written)]
+    for question_id, points in zip(ids, worth, strict=True):
+        if not (math.isfinite(points) and points > 0):
+            raise AssignmentError(f"question {question_id}: got {points} points, need more than 0; or leave it out")
+    for one in assignment.exercises:
+        if odd := [name for name in one.deny if not DOTTED_NAME.fullmatch(name)]:
+            raise AssignmentError(f"exercise {one.exercise_id}: got deny {odd[0]!r}, need a name as in torch.logsumexp")
+
+
+def _number(value: float) -> str:
+    """3, 2.5: as people write it, and equal when read again."""
+    return str(int(value)) if value == int(value) else repr(float(value))
