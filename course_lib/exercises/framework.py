@@ -23,6 +23,10 @@ def call_by_name(fn: Callable, inputs: dict[str, Any]) -> dict[str, Any]:
     return {"output": fn(**inputs)}
 
 
+class BrokenExercise(RuntimeError):
+    """The exercise's own reference failed: ours to mend, whoever answered."""
+
+
 @dataclass(frozen=True)
 class WrongAnswer:
     """A plausible slip: an answer that makes it, and the hint that whoever made it deserves."""
@@ -85,7 +89,7 @@ class Outcome:
 
     exercise_id: str
     status: str
-    points: int
+    points: float
     message: str
     hint: str = ""
 
@@ -117,19 +121,29 @@ def run_trials(exercise: Exercise, fn: Callable, trials: Sequence[Mapping[str, A
     return attempts
 
 
-def compare(exercise: Exercise, trials: Sequence[Mapping[str, Any]], attempts: Sequence[Attempt]) -> Outcome:
-    """Mark the attempts that run_trials (here or in another process) brought back for these trials."""
+def compare(
+    exercise: Exercise,
+    trials: Sequence[Mapping[str, Any]],
+    attempts: Sequence[Attempt],
+    points: float | None = None,
+) -> Outcome:
+    """Mark the attempts that run_trials (here or in another process) brought back for these trials.
+
+    Args:   points: what the exercise is worth; its own points without.
+    Raises: BrokenExercise.
+    """
+    worth = exercise.points if points is None else points
     if attempts and attempts[0].is_stub:
-        return Outcome(exercise.id, NOT_ATTEMPTED, 0, f"not attempted yet ({_worth(exercise)})", _stub_hint(exercise))
+        message = f"not attempted yet ({exercise.dots}, {_points(worth)}, about {exercise.minutes} min)"
+        return Outcome(exercise.id, NOT_ATTEMPTED, 0, message, _stub_hint(exercise))
     for i, inputs in enumerate(trials):
         if i >= len(attempts):
             return Outcome(exercise.id, FAILED, 0, f"failed: {i} of {len(trials)} inputs were answered", exercise.hint)
         difference = _difference(exercise, inputs, attempts[i])
         if difference:
             message = f"failed on input {i + 1} of {len(trials)}: {describe_inputs(inputs)}\n{difference}"
-            return Outcome(exercise.id, FAILED, 0, message, _find_hint(exercise, trials, attempts))
-    message = f"passed ({len(trials)} inputs tried, {exercise.points} of {_count(exercise.points, 'point')})"
-    return Outcome(exercise.id, PASSED, exercise.points, message)
+            return Outcome(exercise.id, FAILED, 0, message, _find_hint(exercise, trials, attempts, i))
+    return Outcome(exercise.id, PASSED, worth, f"passed ({len(trials)} inputs tried, {worth:g} of {_points(worth)})")
 
 
 def mark(exercise: Exercise, fn: Callable, seed: int = SEED_SHOWN) -> Outcome:
@@ -143,7 +157,7 @@ def _difference(exercise: Exercise, inputs: Mapping[str, Any], attempt: Attempt)
         return attempt.error
     expected = run_probe(exercise, exercise.reference, inputs)
     if expected.error:
-        raise RuntimeError(f"exercise {exercise.id}: its own reference failed: {expected.error}")
+        raise BrokenExercise(f"exercise {exercise.id}: its own reference failed: {expected.error}")
     difference = first_difference(expected.outputs, attempt.outputs, exercise.atol, exercise.rtol)
     if not difference and attempt.changed:
         names = ", ".join(attempt.changed)
@@ -151,13 +165,15 @@ def _difference(exercise: Exercise, inputs: Mapping[str, Any], attempt: Attempt)
     return difference
 
 
-def _find_hint(exercise: Exercise, trials: Sequence[Mapping[str, Any]], attempts: Sequence[Attempt]) -> str:
+def _find_hint(
+    exercise: Exercise, trials: Sequence[Mapping[str, Any]], attempts: Sequence[Attempt], failed: int
+) -> str:
     """The hint of the slip that does what this answer did on every trial, else the general one."""
+    tried = list(zip(trials, attempts, strict=False))
+    # The trial that failed comes first: on it most slips differ, while on those before all may be right.
+    tried.insert(0, tried.pop(failed))
     for wrong in exercise.wrong_answers:
-        if all(
-            _same(exercise, run_probe(exercise, wrong.answer, inputs), attempt)
-            for inputs, attempt in zip(trials, attempts, strict=False)
-        ):
+        if all(_same(exercise, run_probe(exercise, wrong.answer, inputs), attempt) for inputs, attempt in tried):
             return wrong.hint
     return exercise.hint
 
@@ -168,13 +184,9 @@ def _same(exercise: Exercise, a: Attempt, b: Attempt) -> bool:
     return a.changed == b.changed and not first_difference(a.outputs, b.outputs, exercise.atol, exercise.rtol)
 
 
-def _worth(exercise: Exercise) -> str:
-    return f"{exercise.dots}, {_count(exercise.points, 'point')}, about {exercise.minutes} min"
-
-
 def _stub_hint(exercise: Exercise) -> str:
     return f"replace `raise NotImplementedError` in {exercise.function}, then run that cell and this one"
 
 
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}" + ("" if n == 1 else "s")
+def _points(n: float) -> str:
+    return f"{n:g} point" + ("" if n == 1 else "s")

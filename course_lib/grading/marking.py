@@ -1,0 +1,141 @@
+"""Marks one submission's answers: draws inputs, has the sandbox run the answer on them, compares what comes back.
+
+The sandbox gets the student's code, the probe and the inputs; references, slips and the salt stay here. What comes back
+is tensors and words, all of them the student's to forge, so a forger has to bring the right values for inputs that
+nobody could know: that is solving the exercise.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from textwrap import dedent
+
+from course_lib.exercises import FAILED, Exercise, Outcome, compare, draw_trials
+from course_lib.exercises.framework import BrokenExercise
+from course_lib.grading.answers import Answer, denied_name
+from course_lib.grading.assignment import Assigned, Assignment, exercise_seed
+from course_lib.grading.results import MISSING, NOT_GRADED, REFUSED, ExerciseResult
+from course_lib.grading.sandbox.launch import Job, Limits, Reply, Sandbox, Worker, WorkerFault
+
+N_TRIES = 3  # each on a fresh worker, before an exercise is left ungraded
+MESSAGE_CHARS = 4000
+_ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]+")  # of objects in an error's text: another one in every run
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What does not depend on the student."""
+
+    assigned: Assigned
+    exercise: Exercise
+    probe: str  # its source
+
+
+class Marker:
+    """Marks submissions one after another, with a sandboxed worker of its own.
+
+    Args: assignment: which exercises, for how many points, with which salt.
+    """
+
+    def __init__(self, assignment: Assignment, sandbox: Sandbox, limits: Limits | None = None) -> None:
+        self._salt, self._sandbox, self._limits = assignment.salt, sandbox, limits or Limits()
+        self._tasks = [_prepare(assigned) for assigned in assignment.exercises]
+        self._worker = Worker(sandbox, self._limits)
+
+    def mark(self, student: str, answers: Mapping[str, Answer]) -> tuple[ExerciseResult, ...]:
+        """A result for each exercise of the assignment, in order; the same for the same student and answers.
+
+        Nothing that an answer does ends in an exception here: it costs the student that exercise.
+        """
+        return tuple(self._mark_one(task, student, answers.get(task.exercise.id)) for task in self._tasks)
+
+    def close(self) -> None:
+        self._worker.close()
+
+    def __enter__(self) -> Marker:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _mark_one(self, task: _Task, student: str, answer: Answer | None) -> ExerciseResult:
+        if answer is None:
+            return _result(task, MISSING, f"the cell of exercise {task.exercise.id} is not in what was handed in")
+        refusal = answer.problem or _denied(answer.source, task.assigned.deny)
+        if refusal:
+            return _result(task, REFUSED, refusal, source=answer.source)
+        trials = draw_trials(task.exercise, exercise_seed(self._salt, student, task.exercise.id))
+        job = Job(
+            source=answer.source,
+            function=task.exercise.function,
+            probe=task.probe,
+            probe_name=task.exercise.probe.__name__,
+            may_change=task.exercise.may_change,
+            trials=trials,
+            wall_s=self._limits.wall_s,
+        )
+        try:
+            reply = self._run(job)
+            outcome = _judge(task, trials, reply)
+        except (WorkerFault, BrokenExercise) as error:
+            message = f"not graded, through no fault of yours: {error}; it will be when the grader is started again"
+            return _result(task, NOT_GRADED, message, source=answer.source)
+        return _result(task, outcome.status, outcome.message, outcome.hint, answer.source, outcome.points)
+
+    def _run(self, job: Job) -> Reply:
+        """Raises: WorkerFault if N_TRIES workers failed one after another."""
+        for n_left in reversed(range(N_TRIES)):
+            try:
+                return self._worker.run(job)
+            except WorkerFault:
+                self._worker.close()
+                self._worker = Worker(self._sandbox, self._limits)
+                if not n_left:
+                    raise
+        raise AssertionError("unreachable: the last try returns or raises")
+
+
+def _prepare(assigned: Assigned) -> _Task:
+    return _Task(assigned, assigned.exercise, dedent(inspect.getsource(assigned.exercise.probe)))
+
+
+def _denied(source: str, deny: tuple[str, ...]) -> str:
+    name = denied_name(source, deny) if deny else ""
+    return f"not run: it uses {name}, which this exercise does not allow" if name else ""
+
+
+def _judge(task: _Task, trials: list[dict], reply: Reply) -> Outcome:
+    """Raises: BrokenExercise."""
+    if reply.fault:
+        return Outcome(task.exercise.id, FAILED, 0, f"failed: {reply.fault}")
+    try:
+        return compare(task.exercise, trials, reply.attempts, task.assigned.points)
+    except BrokenExercise:
+        raise
+    except Exception as error:  # references ran, so it is what came back that no comparison can digest
+        message = f"failed: what your code returned cannot be compared ({type(error).__name__}: {error})"
+        return Outcome(task.exercise.id, FAILED, 0, message)
+
+
+def _result(
+    task: _Task, status: str, message: str, hint: str = "", source: str = "", points: float = 0
+) -> ExerciseResult:
+    return ExerciseResult(
+        exercise_id=task.exercise.id,
+        title=task.exercise.title,
+        status=status,
+        points=points,
+        max_points=task.assigned.points,
+        message=_tidy(message),
+        hint=hint,
+        source=source,
+    )
+
+
+def _tidy(message: str) -> str:
+    """Of bounded length, encodable, and the same in every run."""
+    message = _ADDRESS.sub("at 0x...", message).encode("utf-8", "replace").decode("utf-8")
+    return message if len(message) <= MESSAGE_CHARS else f"{message[:MESSAGE_CHARS]} [...]"
