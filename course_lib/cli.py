@@ -8,14 +8,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from course_lib import __version__
+from course_lib.grading import commands
 
 app = typer.Typer(
     help="Deep generative models for sound: run, test and look after the course.",
@@ -102,7 +104,9 @@ def run(
     """
     with _plain_errors():
         _set_profile(profile)
-        paths = _find_notebooks(_checkout() / ("solutions" if solutions else "notebooks"), notebooks or [])
+        from course_lib.profiles import require_checkout
+
+        paths = _find_notebooks(require_checkout() / ("solutions" if solutions else "notebooks"), notebooks or [])
         from rich.console import Console
 
         from course_lib import profiles
@@ -134,34 +138,13 @@ def run(
 def lab(context: typer.Context) -> None:
     """Open JupyterLab on notebook 00 (further options go to JupyterLab, e.g. --no-browser)."""
     with _plain_errors():
-        root = _checkout()
+        from course_lib.profiles import require_checkout
+
+        root = require_checkout()
         first = _find_notebooks(root / "notebooks", ["00"])[0].relative_to(root).as_posix()
     # Opened on the whole repository, so that runs/ is at hand; the address that is printed leads to the notebook, too.
     places = [f"--ServerApp.root_dir={root}", f"--LabApp.default_url=/lab/tree/{first}"]
     raise typer.Exit(subprocess.call([sys.executable, "-m", "jupyterlab", *places, *context.args]))
-
-
-@app.command()
-def release(
-    repo: Annotated[str, typer.Option(help="OWNER/NAME to stamp into badges and set-up cells.")] = "",
-    check: Annotated[bool, typer.Option(help="Write nothing; exit 1 if notebooks/ is out of date.")] = False,
-    refresh_outputs: Annotated[bool, typer.Option(help="Run solutions/; store the outputs that CI compares.")] = False,
-) -> None:
-    """Write notebooks/ from solutions/ (instructors)."""
-    with _plain_errors():
-        from course_lib.grading import release as releasing
-        from course_lib.grading.colab import set_repository
-
-        root = _checkout()
-        if repo and not check:
-            set_repository(root, repo)
-        changed = releasing.release(root, check=check, refresh=refresh_outputs)
-        for path in changed:
-            verb = "would change" if check else "wrote" if path.exists() else "removed"
-            typer.echo(f"{verb} {path.relative_to(root)}")
-        if not changed:
-            typer.echo("notebooks/ is what solutions/ says")
-    raise typer.Exit(int(check and bool(changed)))
 
 
 @app.command()
@@ -170,7 +153,9 @@ def bench(
 ) -> None:
     """Measure our building blocks beside their peers; write benchmarks/results.json."""
     with _plain_errors():
-        root = _checkout()
+        from course_lib.profiles import require_checkout
+
+        root = require_checkout()
         sys.path.insert(0, str(root))  # benchmarks/ is not part of the installed package
         from benchmarks.collect import main as run_benchmarks
 
@@ -212,15 +197,6 @@ def _set_profile(profile: str) -> None:
     current_profile()  # refuse a misspelt COURSE_PROFILE now, not after the first notebook
 
 
-def _checkout() -> Path:
-    from course_lib.profiles import checkout_dir
-
-    root = checkout_dir()
-    if root is None:
-        raise FileNotFoundError("this needs the course's repository: clone it, and `pip install -e .` there")
-    return root
-
-
 def _find_notebooks(folder: Path, wanted: list[str]) -> list[Path]:
     """The notebooks whose number or name was given ("1", "01", "01_sound_as_data"), in order; all for none.
 
@@ -236,6 +212,21 @@ def _find_notebooks(folder: Path, wanted: list[str]) -> list[Path]:
             raise FileNotFoundError(f"no notebook {name!r}; there are {', '.join(p.stem for p in there)}")
         chosen.update(found)
     return [path for path in there if not wanted or path in chosen]
+
+
+def _plainly(command: Callable[..., None]) -> Callable[..., None]:
+    """The same command, with plain errors."""
+
+    @wraps(command)
+    def run(*args: object, **kwargs: object) -> None:
+        with _plain_errors():
+            command(*args, **kwargs)
+
+    return run
+
+
+for instructors in (commands.release, commands.grade):
+    app.command()(_plainly(instructors))
 
 
 if __name__ == "__main__":

@@ -99,6 +99,17 @@ def checkout_dir() -> Path | None:
     return root if (root / "pyproject.toml").is_file() and (root / "data").is_dir() else None
 
 
+def require_checkout() -> Path:
+    """The repository's root.
+
+    Raises: FileNotFoundError from an installed wheel.
+    """
+    root = checkout_dir()
+    if root is None:
+        raise FileNotFoundError("this needs the course's repository: clone it, and `pip install -e .` there")
+    return root
+
+
 def runs_dir() -> Path:
     """Where checkpoints, executed notebooks and reports go (it may not exist yet).
 
