@@ -12,6 +12,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from course_lib.exercises import get_exercise
 from course_lib.grading.colab import ReleaseError, badge, repository, set_repository, setup_source
 from course_lib.grading.release import release
 
@@ -107,13 +108,14 @@ def test_metadata_comes_from_the_markers(root, folder):
     }
     assert flags == {
         "exercise-01-1": (True, False, False),
-        "check-01-1": (False, False, True),
+        "check-01-1": (False, True, True),
         "written-01-7": (True, True, False),
         "hidden": (False, True, True),
     }
     assert all(cell.metadata.nbgrader.schema_version == 3 for cell in by_id.values())
     assert by_id["exercise-01-1"].metadata.course == {"exercise": "01.1"}
     assert by_id["written-01-7"].metadata.nbgrader.points == 4
+    assert by_id["check-01-1"].metadata.nbgrader.points == get_exercise("01.1").points == 2
 
 
 def test_nbgrader_locks_and_signs_the_cells(root):

@@ -5,8 +5,11 @@ In a notebook, check("00.1", make_tone) prints passed, failed (with the usual sl
 """
 
 import importlib
+import os
 import pkgutil
 from collections.abc import Callable
+from contextlib import nullcontext, redirect_stderr
+from io import StringIO
 
 from course_lib.exercises.framework import (
     FAILED,
@@ -49,20 +52,35 @@ def get_exercise(exercise_id: str) -> Exercise:
 
 
 def check(exercise_id: str, answer: Callable) -> Outcome:
-    """Try an answer on fresh inputs, and print the verdict. Raises nothing but KeyboardInterrupt."""
+    """Try an answer on fresh inputs, and print the verdict. Raises nothing but KeyboardInterrupt, for learners.
+
+    While nbgrader runs a notebook (it says so in NBGRADER_EXECUTION), an answer that does not pass raises
+    AssertionError: nbgrader gives a cell all of its points unless the cell fails.
+    """
+    marked = bool(os.environ.get("NBGRADER_EXECUTION"))
+    # nbgrader takes any line on stderr for a failure; a right answer may warn.
+    with redirect_stderr(StringIO()) if marked else nullcontext():
+        outcome, text = _verdict(exercise_id, answer)
+    if marked and outcome.status != PASSED:
+        raise AssertionError(text)
+    _say(text)
+    return outcome
+
+
+def _verdict(exercise_id: str, answer: Callable) -> tuple[Outcome, str]:
+    """The outcome, and the text that tells it."""
     try:
         exercise = get_exercise(exercise_id)
     except (KeyError, TypeError) as error:
-        _say(f'✗ {error.args[0]}. Write check("00.1", your_function).')
-        return Outcome(str(exercise_id), FAILED, 0, str(error.args[0]))
+        outcome = Outcome(str(exercise_id), FAILED, 0, str(error.args[0]))
+        return outcome, f'✗ {outcome.message}. Write check("00.1", your_function).'
     try:
         outcome = mark(exercise, answer)
     except Exception as error:  # ours, not the learner's: say so, and let Run all go on
         message = f"the check itself broke; please report this: {type(error).__name__}: {error}"
         outcome = Outcome(exercise.id, FAILED, 0, message)
     hint = f"\n  hint      {outcome.hint}" if outcome.hint else ""
-    _say(f"{_TICKS[outcome.status]} Exercise {exercise.id}, {exercise.title}: {outcome.message}{hint}")
-    return outcome
+    return outcome, f"{_TICKS[outcome.status]} Exercise {exercise.id}, {exercise.title}: {outcome.message}{hint}"
 
 
 def _say(text: str) -> None:

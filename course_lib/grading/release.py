@@ -6,7 +6,7 @@ source, so that authors write markers only:
 | marker | in | becomes |
 |---|---|---|
 | `# EXERCISE 01.2` | first line of a code cell | a solution cell; its `### BEGIN SOLUTION` regions become stubs |
-| `check("01.2", ...)` | the cell after it | a locked cell |
+| `check("01.2", ...)` | the cell after it | a locked cell, graded with the exercise's points |
 | `### BEGIN HIDDEN TESTS` | any code cell | a graded cell whose region is removed |
 | `<!-- WRITTEN 01.7 points=4 -->` | a markdown cell | marked by hand; its solution region becomes a stub |
 | `# NBVAL_CHECK_OUTPUT` | any code cell | the one kind of cell that keeps its stored output |
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 EXERCISE_MARK = re.compile(r"^# EXERCISE (\d\d\.\d+)\s*$", re.MULTILINE)
 CHECK_CALL = re.compile(r"""^check\(["'](\d\d\.\d+)["']""", re.MULTILINE)
-WRITTEN_MARK = re.compile(r"^<!-- WRITTEN (\d\d\.\d+) points=(\d+) -->$", re.MULTILINE)
+WRITTEN_MARK = re.compile(r"^<!-- WRITTEN (\d\d\.\d+) points=(\d+(?:\.\d+)?) -->$", re.MULTILINE)
 COMPARED_MARK = "NBVAL_CHECK_OUTPUT"
 SOLUTION_MARK, HIDDEN_MARK = "BEGIN SOLUTION", "BEGIN HIDDEN TESTS"
 CODE_STUB = "# YOUR CODE HERE\nraise NotImplementedError"
@@ -192,20 +192,32 @@ def _put_metadata(cell: NotebookNode, where: str) -> None:
         metadata["nbgrader"] = _nbgrader(f"exercise-{exercise[1]}", solution=True)
     elif cell.cell_type == "markdown" and written:
         metadata["course"] = {"written": written[1]}
-        metadata["nbgrader"] = _nbgrader(f"written-{written[1]}", solution=True, points=int(written[2]))
+        metadata["nbgrader"] = _nbgrader(f"written-{written[1]}", solution=True, points=_number(written[2]))
     elif SOLUTION_MARK in source:
         raise ReleaseError(f"{where}: a solution outside an exercise; begin the cell with '# EXERCISE NN.N'")
     elif cell.cell_type == "code" and HIDDEN_MARK in source:
         metadata["nbgrader"] = _nbgrader(f"hidden-{cell.id}", points=0)
     elif cell.cell_type == "code" and (call := CHECK_CALL.search(source)):
         metadata["course"] = {"check": call[1]}
-        metadata["nbgrader"] = _nbgrader(f"check-{call[1]}", locked=True)
+        metadata["nbgrader"] = _nbgrader(f"check-{call[1]}", points=_points(call[1], where))
     cell.metadata = type(cell.metadata)(metadata)
 
 
-def _nbgrader(
-    grade_id: str, *, solution: bool = False, locked: bool = False, points: int | None = None
-) -> dict[str, object]:
+def _points(exercise_id: str, where: str) -> int:
+    from course_lib.exercises import get_exercise  # here: it imports torch
+
+    try:
+        return get_exercise(exercise_id).points
+    except KeyError as error:
+        raise ReleaseError(f"{where}: {error.args[0]}") from error
+
+
+def _number(text: str) -> int | float:
+    """4 stays a whole number, so that notebooks keep their bytes."""
+    return float(text) if "." in text else int(text)
+
+
+def _nbgrader(grade_id: str, *, solution: bool = False, points: float | None = None) -> dict[str, object]:
     """nbgrader's cell metadata; with `points`, the cell is graded."""
     graded = {} if points is None else {"points": points}
     return {
@@ -213,7 +225,7 @@ def _nbgrader(
         "grade_id": grade_id.replace(".", "-"),
         "grade": points is not None,
         "solution": solution,
-        "locked": locked or (points is not None and not solution),
+        "locked": points is not None and not solution,
         "task": False,
         **graded,
     }
