@@ -1,0 +1,75 @@
+"""Everything that is made from the result files, and can be made again from them at any time."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from course_lib.grading.assignment import Assignment
+from course_lib.grading.reports import feedback, gradescope
+from course_lib.grading.reports.roster import RosterError, read_roster
+from course_lib.grading.reports.tables import grades_header, grades_row, write_csv, write_file
+from course_lib.grading.reports.uploads import Uploads
+from course_lib.grading.results import SubmissionResult, slug
+
+__all__ = ["Results", "RosterError", "write_reports"]
+Results = Callable[[], Iterable[SubmissionResult]]
+
+
+def write_reports(
+    out_dir: Path,
+    assignment: Assignment,
+    results: Results,
+    roster: Path | None = None,
+    *,
+    similarity: bool = False,
+    gradebook: bool = True,
+) -> tuple[str, ...]:
+    """Write all that people and platforms want to read: grades.csv, canvas.csv, moodle.csv, feedback/SLUG.html and
+    gradescope/SLUG.json; with `similarity` similar.csv and similar.html; with `gradebook` nbgrader/gradebook.db.
+
+    Args:    results: called to read the results from the start, more than once, in any order; the same results give
+                 the same bytes.
+             roster: see reports.roster; without it, people are who their files say they are.
+    Returns: what the instructor should know, a line each; none of it kept a report from being written.
+    Raises:  RosterError if the roster cannot be used.
+    """
+    uploads = Uploads(assignment, read_roster(roster) if roster else None)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    _write_one_by_one(out_dir, assignment, results, uploads)
+    notes = uploads.write(out_dir)
+    if similarity:
+        from course_lib.grading.reports.similar import write_similar
+
+        notes += write_similar(out_dir, assignment, results)
+    if gradebook and importlib.util.find_spec("nbgrader") is None:
+        notes += ("no gradebook.db: nbgrader is not installed; pip install 'course-lib[instructor]'",)
+    elif gradebook:
+        from course_lib.grading.reports.gradebook import write_gradebook
+
+        notes += write_gradebook(out_dir / "nbgrader", assignment, results)
+    return notes
+
+
+def _write_one_by_one(out_dir: Path, assignment: Assignment, results: Results, uploads: Uploads) -> None:
+    """A student's own files and rows. What could not be graded yet goes to no platform, lest it be taken for a mark."""
+    pages, jsons = out_dir / feedback.FOLDER, out_dir / gradescope.FOLDER
+    for folder in (pages, jsons):
+        folder.mkdir(exist_ok=True)
+    template = feedback.load_template()
+    grades, made = [], set()
+    for result in results():
+        page = pages / f"{slug(result.student)}.html"
+        write_file(page, feedback.page(template, assignment, result))
+        made.add(page)
+        grades.append(grades_row(assignment, result))
+        if result.is_complete:
+            body = jsons / f"{slug(result.student)}.json"
+            write_file(body, gradescope.results_json(assignment, result))
+            made.add(body)
+            uploads.add(result)
+    grades.sort(key=lambda row: str(row[0]))
+    write_csv(out_dir / "grades.csv", grades_header(assignment), grades, marked=True)
+    for stale in {*pages.glob("*.html"), *jsons.glob("*.json"), *pages.glob(".*.tmp"), *jsons.glob(".*.tmp")} - made:
+        stale.unlink()  # of a student who is no longer there, or left by a grader that was killed

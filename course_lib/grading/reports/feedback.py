@@ -1,0 +1,106 @@
+"""feedback/SLUG.html: what one learner gets to see. One file that loads nothing, runs nothing, and prints well.
+
+All that a student wrote is escaped by jinja2's autoescape, and `visible` has spelled out what would be invisible. Of
+the grader's side it holds verdict, message and hint only: never a seed, a hidden check or a reference.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup, escape
+
+from course_lib.exercises import FAILED, NOT_ATTEMPTED, PASSED
+from course_lib.grading.assignment import Assignment
+from course_lib.grading.reports.texts import count, number, one_line, visible
+from course_lib.grading.results import MISSING, NOT_GRADED, REFUSED, ExerciseResult, SubmissionResult
+
+FOLDER = "feedback"
+MAX_LINES, MAX_CHARS = 400, 30_000  # of one answer: a longer one is shown in part, so that no page grows without bound
+# status -> colour, tick, word, sentence
+_LOOKS = {
+    PASSED: ("good", "✓", "Passed", ""),
+    FAILED: ("bad", "✗", "Not right yet", ""),
+    NOT_ATTEMPTED: ("open", "○", "Not attempted", "The cell still holds the line that you were to replace."),
+    MISSING: ("open", "○", "Not found", "What you handed in has no cell for this exercise: was it deleted, or its "
+              "first line, # EXERCISE, changed?"),
+    REFUSED: ("warn", "!", "Not run", "Your answer was found, but could not be accepted as it is."),
+    NOT_GRADED: ("warn", "…", "Not graded yet", "This is no fault of yours: something went wrong while it was being "
+                 "marked. It will be marked again."),
+}  # fmt: skip
+
+
+def load_template() -> Template:
+    """The page with its style in it; the policy allows this style, known by its hash, and nothing else."""
+    here = Path(__file__).parent
+    style = (here / "feedback.css").read_text("utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    environment.globals.update(style=Markup(style), style_hash=Markup(f"sha256-{digest}"))
+    return environment.from_string((here / "feedback.html.jinja").read_text("utf-8"))
+
+
+def page(template: Template, assignment: Assignment, result: SubmissionResult) -> str:
+    return template.render(
+        name=assignment.name,
+        student=one_line(result.student),
+        points=number(result.points),
+        max_points=number(result.max_points),
+        summary=summary(result),
+        notes=[one_line(note) for note in result.notes[:20]],
+        exercises=[_exercise(one) for one in result.exercises],
+        written=[
+            {"id": one.written_id, "points": f"up to {count(one.max_points, 'point')}", "text": _cut(one.text)[0]}
+            for one in result.written
+        ],
+        files=", ".join(one_line(name, 100) for name in result.files[:10]),
+    )
+
+
+def summary(result: SubmissionResult) -> str:
+    """Where the learner stands, in a sentence or three."""
+    n_passed, n = sum(one.status == PASSED for one in result.exercises), len(result.exercises)
+    parts = ["All exercises pass." if n_passed == n else f"{n_passed} of {count(n, 'exercise')} pass."] if n else []
+    waiting = sum(one.status == NOT_GRADED for one in result.exercises)
+    parts += [f"{count(waiting, 'exercise')} could not be graded yet, so your points may rise."] if waiting else []
+    written = sum(one.max_points for one in result.written)
+    parts += [f"Written answers, {count(written, 'point')} more, are marked by hand."] if result.written else []
+    return " ".join(parts)
+
+
+def _exercise(one: ExerciseResult) -> dict[str, Any]:
+    tone, tick, state, words = _LOOKS[one.status]
+    telling = one.status in (FAILED, REFUSED, NOT_GRADED)  # the others say all in their word and sentence
+    return {
+        "id": one.exercise_id,
+        "anchor": f"exercise-{one.exercise_id}",
+        "title": one.title,
+        "tone": tone,
+        "tick": tick,
+        "state": state,
+        "words": words,
+        "points": f"{number(one.points)} of {count(one.max_points, 'point')}",
+        "message": visible(one.message, 4000) if telling else "",
+        "hint": visible(one.hint, 2000),
+        "code": _numbered(one.source),
+        "is_open": one.status != PASSED,
+    }
+
+
+def _numbered(source: str) -> Markup:
+    """Escaped, an element a line: the style numbers them, and the numbers aren't copied with the code."""
+    text, left_out = _cut(source.strip("\n"))
+    if not text.strip():
+        return Markup("")
+    lines = "\n".join(f"<i></i>{line}" for line in str(escape(text)).split("\n"))
+    return Markup(lines + (f"\n... ({count(left_out, 'line')} more)" if left_out else ""))
+
+
+def _cut(text: str) -> tuple[str, int]:
+    """The text as far as it is shown, and how many lines more there are."""
+    lines = visible(text, MAX_CHARS).split("\n")
+    return "\n".join(lines[:MAX_LINES]), max(0, len(lines) - MAX_LINES)

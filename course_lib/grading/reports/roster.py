@@ -1,0 +1,127 @@
+"""Who a submission's student is on the platform: by the ids in the file names that platforms give, or by a roster.
+
+A roster is a CSV file: Canvas's export of the gradebook, Moodle's grading worksheet, or a file of your own with a
+column `student` (the name of the folder or file that was handed in) and any of the columns that those two have.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from course_lib.grading.results import SubmissionResult
+
+# Headings as the platforms write them, lower case -> field of Person.
+_HEADINGS = {
+    "student": "name", "full name": "name", "name": "name", "id": "canvas_id", "canvas id": "canvas_id",
+    "sis user id": "sis_user_id", "sis login id": "sis_login_id", "login": "sis_login_id", "section": "section",
+    "identifier": "identifier", "email address": "email", "email": "email", "e-mail": "email",
+    "id number": "id_number", "username": "username", "last modified (grade)": "last_modified",
+}  # fmt: skip
+_CANVAS_FILE = re.compile(r"[^_/]+_(?:LATE_)?(\d{1,18})_\d{1,18}_", re.ASCII)
+_MOODLE_FOLDER = re.compile(r"[^/]*_(\d{1,18})_assignsubmission_", re.ASCII)
+
+
+class RosterError(ValueError):
+    """A roster that cannot be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Person:
+    """One student on the platforms; "" for what is not known. `identifier`: Moodle's "Participant 123"."""
+
+    name: str = ""
+    student: str = ""
+    canvas_id: str = ""
+    sis_user_id: str = ""
+    sis_login_id: str = ""
+    section: str = ""
+    identifier: str = ""
+    email: str = ""
+    id_number: str = ""
+    username: str = ""
+    last_modified: str = ""
+
+
+class Roster:
+    """People by every name that they could have handed in under. A name that two of them share finds nobody.
+
+    Args:    columns: the file's headings, as they stand there (Canvas's hold its id of each assignment).
+    """
+
+    def __init__(self, people: Iterable[Person], columns: tuple[str, ...] = ()):
+        self.people = tuple(people)
+        self.columns = columns
+        self._by_key: dict[str, set[Person]] = {}
+        for person in self.people:
+            for key in _keys(person):
+                self._by_key.setdefault(key, set()).add(person)
+
+    def find(self, result: SubmissionResult) -> Person | None:
+        """The one person whose submission this must be, or None."""
+        guess = from_file_names(result)
+        for kind, text in (("canvas", guess.canvas_id), ("moodle", guess.identifier), ("", result.student)):
+            found = self._by_key.get(f"{kind}:{_plain(text)}", set()) if text else set()
+            if len(found) == 1:
+                return next(iter(found))
+        return None
+
+
+def from_file_names(result: SubmissionResult) -> Person:
+    """What is known without a roster: the ids that Canvas and Moodle put into the names of what they export."""
+    person = Person(name=result.student, student=result.student)
+    for name in (result.student, *result.files):
+        if match := _MOODLE_FOLDER.match(name):
+            return replace(person, identifier=f"Participant {match[1]}")
+        if match := _CANVAS_FILE.match(name.rsplit("/", 1)[-1]):
+            return replace(person, canvas_id=match[1])
+    where = "email" if "@" in result.student else "username"
+    return replace(person, sis_login_id=result.student, **{where: result.student})
+
+
+def read_roster(path: Path) -> Roster:
+    """Raises: RosterError if the file is no CSV file with a column that says who somebody is."""
+    try:
+        text = path.read_text("utf-8-sig")
+        dialect = csv.Sniffer().sniff(text.split("\n", 1)[0], ",;\t")
+        header, *lines = csv.reader(text.splitlines(), dialect)
+    except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
+        raise RosterError(f"{path.name} is no CSV file in UTF-8 ({error}); export the gradebook again") from error
+    own = "student" in header  # ours is lower case; Canvas's "Student" holds names
+    headings = _HEADINGS | ({"student": "student"} if own else {})
+    fields = [headings.get(heading.strip().lower()) for heading in header]
+    if not set(fields) & {"student", "name", "canvas_id", "sis_login_id", "identifier", "email", "username"}:
+        raise RosterError(
+            f"{path.name}: none of the columns {', '.join(header)[:200]} says who somebody is; need Canvas's export of"
+            " the gradebook, Moodle's grading worksheet, or a column student"
+        )
+    people = []
+    for line in lines:
+        known = {field: text.strip() for field, text in zip(fields, line, strict=False) if field and text.strip()}
+        if known and "Points Possible" not in known.get("name", ""):
+            people.append(Person(**known))
+    return Roster(people, tuple(header))
+
+
+def _keys(person: Person) -> set[str]:
+    """`kind:text`; kinds keep apart what only looks alike, such as a Canvas id and a participant's number."""
+    names = [person.student, person.sis_user_id, person.sis_login_id, person.email, person.id_number, person.username]
+    names += [address.split("@")[0] for address in (person.email, person.sis_login_id)]
+    last, _, first = person.name.partition(",") if "," in person.name else person.name.rpartition(" ")[::-1]
+    names += [person.name, f"{last}{first}", f"{first}{last}"]
+    keys = {f":{_plain(name)}" for name in names if _plain(name)}
+    if person.canvas_id:
+        keys.add(f"canvas:{_plain(person.canvas_id)}")
+    if person.identifier:
+        keys.add(f"moodle:{_plain(person.identifier)}")
+    return keys
+
+
+def _plain(text: str) -> str:
+    """Without case, accents, spaces and punctuation."""
+    decomposed = unicodedata.normalize("NFKD", text).casefold()
+    return "".join(letter for letter in decomposed if letter.isalnum())

@@ -1,0 +1,67 @@
+"""grades.csv, a row a student; and how every file of a report is written."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from course_lib.grading.assignment import Assignment
+from course_lib.grading.reports.texts import cell, count, one_line
+from course_lib.grading.results import NOT_GRADED, REFUSED, SubmissionResult, slug
+
+Row = list[str | float | None]
+
+
+def write_file(path: Path, text: str) -> None:
+    """Put text at `path`, whole or not at all, encoded as UTF-8.
+
+    Not synchronised with the disk, and under one temporary name: a report is made again whenever the grader is started
+    again, and then what a killed grader left is overwritten.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    with open(temporary, "w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+    os.replace(temporary, path)
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Row], marked: bool = False) -> None:
+    """Write a CSV file; every cell goes through `cell`, so that no spreadsheet takes one for a formula.
+
+    Args:    marked: begin with a byte order mark, without which Excel garbles every name that is not ASCII.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([cell(heading) for heading in header])
+    writer.writerows([cell(value) for value in row] for row in rows)
+    write_file(path, ("\ufeff" if marked else "") + text.getvalue())
+
+
+def grades_header(assignment: Assignment) -> list[str]:
+    exercises = [f"exercise {one.exercise_id}" for one in assignment.exercises]
+    return ["student", "points", "max_points", *exercises, "written_answers", "needs_attention", "result"]
+
+
+def grades_row(assignment: Assignment, result: SubmissionResult) -> Row:
+    """Points that are not known yet stay empty: whoever adds them up shall notice."""
+    points = {one.exercise_id: one.points for one in result.exercises if one.status != NOT_GRADED}
+    total = result.points if result.is_complete else None
+    each = [points.get(one.exercise_id) for one in assignment.exercises]
+    n_written = sum(bool(answer.text.strip()) for answer in result.written)
+    return [result.student, total, assignment.max_points, *each, n_written, attention(assignment, result),
+            slug(result.student)]  # fmt: skip
+
+
+def attention(assignment: Assignment, result: SubmissionResult) -> str:
+    """What a human should look at; empty for most."""
+    found = {one.exercise_id: one.status for one in result.exercises}
+    wanted = [one.exercise_id for one in assignment.exercises]
+    not_graded = [exercise_id for exercise_id in wanted if found.get(exercise_id, NOT_GRADED) == NOT_GRADED]
+    refused = [exercise_id for exercise_id, status in found.items() if status == REFUSED]
+    parts = [f"not graded: {', '.join(not_graded)} (start the grader again)"] if not_graded else []
+    parts += [f"not run: {', '.join(refused)}"] if refused else []
+    parts += [one_line(note, 150) for note in result.notes[:5]]
+    parts += [f"{count(len(result.notes) - 5, 'note')} more"] if len(result.notes) > 5 else []
+    return " | ".join(parts)

@@ -1,0 +1,77 @@
+"""canvas.csv and moodle.csv while they grow: a row for every student whom the platform will take for one person."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from course_lib.grading.assignment import Assignment
+from course_lib.grading.reports import canvas, moodle
+from course_lib.grading.reports.roster import Roster, from_file_names
+from course_lib.grading.reports.tables import Row, write_csv
+from course_lib.grading.reports.texts import one_line
+from course_lib.grading.results import SubmissionResult
+
+
+class Uploads:
+    """Both files. Kept in memory: two rows a student, half a kilobyte or so.
+
+    Args:    roster: None: people are who their files say they are.
+    """
+
+    def __init__(self, assignment: Assignment, roster: Roster | None):
+        self.assignment, self.roster = assignment, roster
+        self._canvas, self._moodle = _Upload(canvas.FILE), _Upload(moodle.FILE)
+        self._unknown: list[str] = []
+
+    def add(self, result: SubmissionResult) -> None:
+        person = self.roster.find(result) if self.roster else from_file_names(result)
+        if person is None:
+            self._unknown.append(result.student)
+            return
+        self._canvas.add(result.student, canvas.identity(person), canvas.row(person, result))
+        self._moodle.add(result.student, moodle.identity(person), moodle.row(self.assignment, person, result))
+
+    def write(self, out_dir: Path) -> tuple[str, ...]:
+        """Returns: who is not in the files, and why, in lines for the instructor."""
+        columns = self.roster.columns if self.roster else ()
+        self._canvas.write(out_dir, canvas.header(self.assignment, columns), canvas.points_row(self.assignment))
+        self._moodle.write(out_dir, moodle.HEADER)
+        unknown = (
+            f"not in {canvas.FILE} and {moodle.FILE}, because the roster doesn't say who they are: "
+            f"{_names(self._unknown)}; add a column student to it, with the names of their folders or files"
+        )
+        return ((unknown,) if self._unknown else ()) + self._canvas.notes() + self._moodle.notes()
+
+
+class _Upload:
+    def __init__(self, file: str):
+        self.file = file
+        self._rows: list[tuple[str, str, Row]] = []  # student, what the platform knows them by, row
+
+    def add(self, student: str, identity: str, row: Row) -> None:
+        self._rows.append((student, identity, row))
+
+    def write(self, out_dir: Path, header: list[str], *first: Row) -> None:
+        shared = self._shared()
+        rows = [row for student, identity, row in sorted(self._rows, key=_student) if identity not in shared]
+        write_csv(out_dir / self.file, header, [*first, *rows])
+
+    def notes(self) -> tuple[str, ...]:
+        shared = self._shared()
+        alike = [student for student, identity, _ in self._rows if identity in shared]
+        return (f"not in {self.file}, because it would take two of them for one: {_names(alike)}",) if alike else ()
+
+    def _shared(self) -> set[str]:
+        """The last of two rows would give its grade to both students, or to the wrong one: so neither is written."""
+        counts = Counter(identity for _, identity, _ in self._rows)
+        return {identity for identity, n in counts.items() if n > 1}
+
+
+def _student(row: tuple[str, str, Row]) -> str:
+    return row[0]
+
+
+def _names(students: list[str]) -> str:
+    shown = ", ".join(one_line(student, 60) for student in sorted(students)[:10])
+    return shown + (f" and {len(students) - 10} more" if len(students) > 10 else "")
