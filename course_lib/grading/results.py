@@ -101,12 +101,15 @@ class SubmissionResult:
 def slug(student: str) -> str:
     """A file name for this student, safe on every system, and another one for every other student.
 
-    Names that had to be changed, or that differ in case only, are told apart by a hash.
+    Names that had to be changed, or that differ in case only, are told apart by a hash, and so is a name that ends like
+    one.
     """
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", student).strip(".-")[:60]
-    if plain == student and plain == plain.lower() and plain.split(".")[0] not in _RESERVED:
+    if plain.lower().split(".")[0] in _RESERVED or not plain:
+        plain = f"student-{plain}"
+    if plain == student == plain.lower() and not re.search(r"-[0-9a-f]{10}$", plain):
         return plain
-    return f"{plain or 'student'}-{hashlib.sha256(student.encode('utf-8', 'surrogatepass')).hexdigest()[:10]}"
+    return f"{plain}-{hashlib.sha256(student.encode('utf-8', 'surrogatepass')).hexdigest()[:10]}"
 
 
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}  # Windows
