@@ -56,7 +56,8 @@ def test_a_torn_or_foreign_file_is_refused():
 
 def test_each_student_has_a_file_of_their_own_whatever_their_name(tmp_path):
     names = ["ada", "Ada", "ADA", "ada ", " ada", "ada.", ".ada", "a/da", "a\\da", "../ada", "ada\n", "ada\x00", "con"]
-    names += ["CON", "con.txt", "student-con", "m\u00fcller", "mu\u0308ller", "muller", "", ".", "..", "-", "=1+1", "\ud800"]
+    names += ["CON", "con.txt", "student-con", "m\u00fcller", "mu\u0308ller", "muller", "", ".", "..", "-"]
+    names += ["=1+1", "\ud800"]
     names += ["x" * n for n in (60, 61, 300)]
     names += [slug(name) for name in names if slug(name) != name]  # a name that is another's file name
     rng = random.Random(0)
