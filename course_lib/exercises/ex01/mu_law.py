@@ -10,6 +10,15 @@ from course_lib.features import mu_law_decode, mu_law_encode
 
 
 def _draw_wave(rng: torch.Generator, trial: int) -> dict:
+    """With the last wave, two slips always differ that on most waves do not: mu = n_classes, and that as a factor."""
+    for _ in range(100):
+        inputs = _draw_near_edges(rng, trial)
+        if trial % 4 < 3 or not torch.equal(_mu_too_large(**inputs), _mapped_too_high(**inputs)):
+            break
+    return inputs
+
+
+def _draw_near_edges(rng: torch.Generator, trial: int) -> dict:
     """Samples near the edges of their classes: a slightly wrong curve shows, and no rounding error tips a right one."""
     n_classes = (256, 16, 64, 11)[trial % 4]
     shape = ((40,), (3, 25), (2, 31), (5, 7))[trial % 4]
@@ -30,6 +39,14 @@ def _squash(wave: Tensor, mu: float) -> Tensor:
 
 def _to_classes(squashed: Tensor, mu: float) -> Tensor:
     return ((squashed + 1) / 2 * mu + 0.5).to(torch.int64)
+
+
+def _mu_too_large(wave: Tensor, n_classes: int) -> Tensor:
+    return _to_classes(_squash(wave, n_classes), n_classes)
+
+
+def _mapped_too_high(wave: Tensor, n_classes: int) -> Tensor:
+    return ((_squash(wave, n_classes - 1) + 1) / 2 * n_classes).round().to(torch.int64)
 
 
 def _curve_over(wave: Tensor, mu: float, divisor: float) -> Tensor:
@@ -81,7 +98,7 @@ MU_LAW = Exercise(
         ),
         WrongAnswer(
             "mu = n_classes",
-            lambda wave, n_classes: _to_classes(_squash(wave, n_classes), n_classes),
+            _mu_too_large,
             "n_classes classes are numbered 0 to n_classes - 1, so mu is n_classes - 1: full scale got one too many.",
         ),
         WrongAnswer(
@@ -170,7 +187,7 @@ MU_LAW = Exercise(
         ),
         WrongAnswer(
             "mapped to [0, n_classes]",
-            lambda wave, n_classes: ((_squash(wave, n_classes - 1) + 1) / 2 * n_classes).round().to(torch.int64),
+            _mapped_too_high,
             "your top class is n_classes, one too many: the curve is right, but multiply by mu, not by n_classes.",
         ),
         WrongAnswer(

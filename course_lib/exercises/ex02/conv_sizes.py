@@ -20,14 +20,13 @@ def _sizes(step, n_in: int, n_layers: int) -> list:
 
 
 def _draw_stack(rng: torch.Generator, trial: int) -> dict:
-    """Odd and even sizes, where the floor matters at some layer and the size never falls below 1."""
+    """Odd and even sizes, where down, up and to the nearest all differ; no size falls below 1."""
     kernel, stride, padding, n_layers = ((4, 2, 1, 4), (3, 2, 1, 5), (5, 3, 0, 3), (7, 2, 2, 4))[trial % 4]
     n_in = int(torch.randint(100, 200, (1,), generator=rng))
-    while all(
-        (n + 2 * padding - kernel) % stride == 0 for n in conv_sizes(n_in, kernel, stride, padding, n_layers - 1)
-    ):
+    rule = {"kernel": kernel, "stride": stride, "padding": padding, "n_layers": n_layers}
+    while len({tuple(sizes(n_in, **rule)) for sizes in (conv_sizes, _rounded, _rounded_up)}) < 3:
         n_in += 1
-    return {"n_in": n_in, "kernel": kernel, "stride": stride, "padding": padding, "n_layers": n_layers}
+    return {"n_in": n_in, **rule}
 
 
 def _call_for_sizes(fn, inputs):
@@ -50,6 +49,9 @@ def _rule(step):
     return answer
 
 
+_rounded = _rule(lambda n, kernel, stride, padding: round((n + 2 * padding - kernel) / stride) + 1)
+_rounded_up = _rule(lambda n, kernel, stride, padding: math.ceil((n + 2 * padding - kernel) / stride) + 1)
+
 CONV_SIZES = Exercise(
     id="02.3",
     title="sizes through a stack of convolutions",
@@ -65,12 +67,12 @@ CONV_SIZES = Exercise(
     wrong_answers=(
         WrongAnswer(
             "rounded up",
-            _rule(lambda n, kernel, stride, padding: math.ceil((n + 2 * padding - kernel) / stride) + 1),
+            _rounded_up,
             "you round up: a window that would stick out past the end is not taken, so floor, //.",
         ),
         WrongAnswer(
             "rounded to nearest",
-            _rule(lambda n, kernel, stride, padding: round((n + 2 * padding - kernel) / stride) + 1),
+            _rounded,
             "round() goes up at times; a window that would stick out is never taken: //.",
         ),
         WrongAnswer(

@@ -14,6 +14,8 @@ def _draw_powers(rng: torch.Generator, trial: int) -> dict:
     noisy_power[:, :, -1] = 0.0  # digital silence at the end
     over_subtraction = 1.2 + 1.5 * float(torch.rand(1, generator=rng))
     floor_gain = 0.15 + 0.3 * float(torch.rand(1, generator=rng))
+    # In one bin what is left is above 0, and half the floor.
+    noisy_power[:, 0, 0] = noise_power[:, 0] * over_subtraction / (1 - floor_gain**2 / 2)
     return {
         "noisy_power": noisy_power,
         "noise_power": noise_power,
