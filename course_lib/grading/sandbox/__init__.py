@@ -1,0 +1,4 @@
+"""A worker that runs learners' code where it can reach nothing, and the trusted side's end of the line to it.
+
+`launch` is the trusted side. Everything else also runs inside the sandbox, where the rest of the course is absent.
+"""
