@@ -7,12 +7,12 @@ import random
 
 import pytest
 import torch
-from course_lib.grading.answers import Answer
 
 from course_lib import exercises
 from course_lib.exercises import FAILED, NOT_ATTEMPTED, PASSED, list_exercises
 from course_lib.exercises.attempts import Attempt
 from course_lib.grading import marking
+from course_lib.grading.answers import Answer
 from course_lib.grading.assignment import Assigned, Assignment
 from course_lib.grading.marking import MESSAGE_CHARS, Marker
 from course_lib.grading.results import MISSING, NOT_GRADED, REFUSED, SubmissionResult
