@@ -33,6 +33,40 @@ def release(
     raise typer.Exit(int(check and bool(changed)))
 
 
-def grade(submissions: Annotated[Path, typer.Argument(help="What was handed in: a folder or a zip file.")]) -> None:
-    """Mark what was handed in; write marks, feedback and a gradebook (instructors)."""
-    raise NotImplementedError
+def grade(
+    submissions: Annotated[Path | None, typer.Argument(help="What was handed in: a folder or a zip.")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for marks, feedback and gradebook.")] = None,
+    assignment: Annotated[Path | None, typer.Option(help="assignment.toml, as `course release --to` wrote it.")] = None,
+    notebooks: Annotated[str, typer.Option(help="Without --assignment: which ones, e.g. 01,03.")] = "",
+    scheduler: Annotated[str, typer.Option(help="Address of a dask scheduler, e.g. tcp://host:8786.")] = "",
+    workers: Annotated[int, typer.Option(min=0, help="Processes that mark, here; 0: one a core.")] = 0,
+    wall_s: Annotated[float, typer.Option(min=0.1, help="Seconds that an exercise may take.")] = 10,
+    roster: Annotated[Path | None, typer.Option(help="CSV of the class: who is who on your platform.")] = None,
+    similarity: Annotated[bool, typer.Option(help="List groups whose code is alike.")] = True,
+    sandbox: Annotated[str, typer.Option(help="Command that runs the worker, e.g. in a container or VM.")] = "",
+    unsafe_no_sandbox: Annotated[
+        bool, typer.Option("--unsafe-no-sandbox", help="Run students' code as you: it can read your files.")
+    ] = False,
+    validate: Annotated[
+        bool, typer.Option("--validate", help="Mark the course's own right and wrong answers instead.")
+    ] = False,
+) -> None:
+    """Mark what was handed in: OUT/grades.csv, feedback/, nbgrader/gradebook.db and more (instructors).
+
+    Started again, it marks only what is new, changed or not graded yet. Exits 0 if all is graded, 1 if something could
+    not be (or, with --validate, is not marked as it should be), 2 if it could not begin.
+    """
+    from course_lib.grading import grade_command
+
+    if not validate and (submissions is None or out is None):
+        raise typer.BadParameter("need SUBMISSIONS and -o OUT, as in: course grade submitted/ -o graded/")
+    numbers = tuple(one.strip().zfill(2) for one in notebooks.split(",") if one.strip())
+    with grade_command.refusals():
+        box = grade_command.choose_sandbox(sandbox, unsafe_no_sandbox)
+        if validate:
+            status = grade_command.validate(assignment, numbers, box, wall_s)
+        else:
+            chosen = grade_command.choose_assignment(assignment, numbers, submissions, out)
+            settings = dict(scheduler=scheduler, n_workers=workers, roster=roster, similarity=similarity)
+            status = grade_command.grade(submissions, out, chosen, box, wall_s, **settings)
+    raise typer.Exit(status)

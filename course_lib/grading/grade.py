@@ -1,0 +1,200 @@
+"""Grades a folder of submissions: reads, sends out, collects, writes; the only writer of the results.
+
+OUT/results/ holds a file for each student, written whole when all of theirs is marked. A result tells by its digest
+what it was made from, so when the grader is started again, after a kill or with new submissions, only the rest is
+marked. Reports are made from the result files alone, always all of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+from course_lib.grading.answers import Answer, read_contents
+from course_lib.grading.assignment import Assignment, read_assignment, write_assignment
+from course_lib.grading.cluster import Cluster, HandIn, MarkerLike, Verdict
+from course_lib.grading.marking import Marker
+from course_lib.grading.reports import write_reports
+from course_lib.grading.results import FORMAT, NOT_GRADED, ExerciseResult, SubmissionResult, WrittenAnswer
+from course_lib.grading.results_folder import ResultsFolder
+from course_lib.grading.sandbox.launch import Limits, Sandbox
+from course_lib.grading.submissions import Content, Submission, digest_of, find_submissions
+from course_lib.grading.versions import code_digest
+
+ASSIGNMENT_FILE = "assignment.toml"
+
+
+class GradeError(RuntimeError):
+    """The grader cannot start; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to grade. `scheduler`: address of a dask scheduler; without, `n_workers` processes of our own."""
+
+    sandbox: Sandbox
+    limits: Limits = field(default_factory=Limits)
+    scheduler: str = ""
+    n_workers: int = 2
+    roster: Path | None = None
+    similarity: bool = True
+
+
+class Listener:
+    """What a grader tells while it works; this one keeps it to itself."""
+
+    def begin(self, n_students: int) -> None: ...
+    def stage(self, what: str) -> None: ...
+    def kept(self) -> None: ...
+    def marked(self, result: SubmissionResult) -> None: ...
+    def tell(self, line: str) -> None: ...
+    def end(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Of a run: how many were marked now, how many were up to date, who was not graded in full (no fault of theirs)."""
+
+    n_marked: int
+    n_kept: int
+    not_graded: tuple[str, ...]
+
+
+def grade(
+    source: Path,
+    out_dir: Path,
+    assignment: Assignment,
+    options: Options,
+    listener: Listener | None = None,
+    make_marker: Callable[[], MarkerLike] | None = None,
+) -> Summary:
+    """Mark what was handed in and is not marked yet; then write all reports.
+
+    Args:
+        source: a folder or zip of submissions.
+        make_marker: for the workers; must pickle. None: the Marker of this assignment in options.sandbox.
+    Raises: SubmissionsError, InUseError, ClusterError, RosterError; KeyboardInterrupt keeps what is done.
+    """
+    listener = listener or Listener()
+    make_marker = make_marker or partial(Marker, assignment, options.sandbox, options.limits)
+    with ResultsFolder(out_dir) as results:
+        submissions = find_submissions(source, assignment.notebooks, listener.tell)
+        write_assignment(out_dir / ASSIGNMENT_FILE, assignment)
+        students = [one.student for one in submissions]
+        if gone := results.others(students):
+            shown = ", ".join(gone[:5]) + (" ..." if len(gone) > 5 else "")
+            listener.tell(f"{len(gone)} with results/ from before handed in nothing now: {shown}; left out of reports")
+        run = _Run(results, assignment, options, listener)
+        listener.begin(len(submissions))
+        try:
+            run.mark(submissions, make_marker)
+            listener.stage("writing reports")
+            all_of_them = partial(results.read_all, students)
+            notes = write_reports(out_dir, assignment, all_of_them, options.roster, similarity=options.similarity)
+        finally:
+            listener.end()
+    for line in notes:
+        listener.tell(line)
+    return Summary(run.n_marked, run.n_kept, tuple(sorted(run.not_graded)))
+
+
+def default_notebooks(source: Path) -> tuple[str, ...]:
+    """The notebooks that most have handed in: numbers that at least half as many have as have the commonest one.
+
+    Raises: GradeError if no file's name tells; SubmissionsError.
+    """
+    counts = Counter(n for one in find_submissions(source) for n in {file.notebook for file in one.files} if n)
+    if not counts:
+        raise GradeError("which notebooks? No file's name says so; add e.g. --notebooks 01,03")
+    return tuple(sorted(n for n, count in counts.items() if 2 * count >= max(counts.values())))
+
+
+def stored_assignment(out_dir: Path) -> Assignment | None:
+    """The assignment that this folder was graded against, salt and all; None if there was none."""
+    path = out_dir / ASSIGNMENT_FILE
+    return read_assignment(path) if path.is_file() else None
+
+
+class _Run:
+    """One pass over all submissions."""
+
+    def __init__(self, results: ResultsFolder, assignment: Assignment, options: Options, listener: Listener) -> None:
+        self.results, self.assignment, self.options, self.listener = results, assignment, options, listener
+        self.n_marked = self.n_kept = 0
+        self.not_graded: list[str] = []
+        self._waiting: dict[str, SubmissionResult] = {}  # sent out: all of a result but the exercises'
+        against = (assignment.digest(), code_digest(), repr(options.limits), str(FORMAT))
+        self._against = hashlib.sha256("\0".join(against).encode()).hexdigest()
+
+    def mark(self, submissions: list[Submission], make_marker: Callable[[], MarkerLike]) -> None:
+        hand_ins = self._hand_ins(submissions)
+        first = next(hand_ins, None)
+        if first is None:
+            return  # nothing to mark: no worker need start
+        self.listener.stage("starting workers")
+        with Cluster(make_marker, self.options.scheduler, self.options.n_workers) as cluster:
+            self.listener.stage("marking")
+            for verdict in cluster.mark(chain([first], hand_ins), len(submissions) - self.n_kept):
+                self._finish(verdict)
+
+    def _hand_ins(self, submissions: Iterable[Submission]) -> Iterator[HandIn]:
+        """Those that have no up-to-date result; read when asked for, so that few are in memory at a time."""
+        for submission in submissions:
+            contents = submission.read()
+            of_them = f"{self._against}\0{submission.student}\0{submission.notes}\0{digest_of(contents)}"
+            digest = hashlib.sha256(of_them.encode("utf-8", "surrogatepass")).hexdigest()
+            if self._is_up_to_date(submission.student, digest):
+                self.n_kept += 1
+                self.listener.kept()
+                continue
+            answers, blank = _read(submission, contents, self.assignment)
+            self._waiting[submission.student] = replace(blank, digest=digest)
+            yield HandIn(submission.student, answers)
+
+    def _is_up_to_date(self, student: str, digest: str) -> bool:
+        try:
+            result = self.results.read(student)
+        except ValueError as error:
+            self.listener.tell(f"the result of {student} is made again: {error}")
+            return False
+        return result is not None and result.digest == digest and result.is_complete
+
+    def _finish(self, verdict: Verdict) -> None:
+        blank = self._waiting.pop(verdict.student)
+        exercises = verdict.exercises
+        if verdict.fault:
+            self.listener.tell(f"{verdict.student} was not graded: {verdict.fault}")
+            exercises = _not_graded(self.assignment)
+        result = replace(blank, exercises=exercises)
+        if not result.is_complete:
+            self.not_graded.append(verdict.student)
+        self.results.write(result)
+        self.n_marked += 1
+        self.listener.marked(result)
+
+
+def _read(
+    submission: Submission, contents: Sequence[Content], assignment: Assignment
+) -> tuple[Mapping[str, Answer], SubmissionResult]:
+    """A submission's answers, and all of its result but the exercises' and the digest."""
+    ids = [one.exercise_id for one in assignment.exercises], [one.written_id for one in assignment.written]
+    found = read_contents(contents, *ids)
+    by_hand = tuple(
+        WrittenAnswer(one.written_id, one.points, found.written.get(one.written_id, "")) for one in assignment.written
+    )
+    files = tuple(content.name for content in contents)
+    notes = (*submission.notes, *found.notes)
+    return found.answers, SubmissionResult(submission.student, "", files, notes, written=by_hand)
+
+
+def _not_graded(assignment: Assignment) -> tuple[ExerciseResult, ...]:
+    message = "not graded, through no fault of yours; it will be when the grader is started again"
+    return tuple(
+        ExerciseResult(one.exercise_id, one.exercise.title, NOT_GRADED, 0, one.points, message)
+        for one in assignment.exercises
+    )

@@ -1,0 +1,152 @@
+"""What `course grade` does before and after grading: chooses assignment and sandbox, shows what came of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from course_lib.grading import grade as grading
+from course_lib.grading import validate as validating
+from course_lib.grading.assignment import Assignment, AssignmentError, choose, read_assignment
+from course_lib.grading.cluster import ClusterError
+from course_lib.grading.progress import GradeProgress
+from course_lib.grading.reports import RosterError
+from course_lib.grading.results_folder import InUseError
+from course_lib.grading.sandbox.launch import Limits, Sandbox, SandboxError, check_sandbox
+from course_lib.grading.submissions import SubmissionsError
+
+CANNOT_BEGIN = 2
+UNSAFE = """\
+--unsafe-no-sandbox: students' code runs as you, with your files, your network and this grader within its reach. It can
+read the other submissions and your keys, delete your files, and forge its own marks. Use it only for code that you
+wrote, or in a machine that you throw away afterwards."""
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Show why grading cannot begin (or go on) as one message, and exit with CANNOT_BEGIN."""
+    try:
+        yield
+    except (AssignmentError, ClusterError, InUseError, RosterError, SandboxError, SubmissionsError, grading.GradeError,
+            FileNotFoundError) as error:  # fmt: skip
+        if os.environ.get("COURSE_DEBUG"):
+            raise
+        typer.echo(f"course grade: {error}", err=True)
+        raise typer.Exit(CANNOT_BEGIN) from error
+
+
+def choose_sandbox(command: str, unsafe: bool) -> Sandbox:
+    """A sandbox that was seen to hold, or none where that was asked for, aloud.
+
+    Raises: SandboxError if there is none, or it has a hole.
+    """
+    if unsafe:
+        typer.echo(UNSAFE, err=True)
+        return Sandbox.unsafe()
+    sandbox = Sandbox.custom(command) if command else Sandbox.bubblewrap()
+    if holes := check_sandbox(sandbox):
+        listed = "\n".join(f"  - {hole}" for hole in holes)
+        raise SandboxError(
+            f"the sandbox ({sandbox.description}) does not hold:\n{listed}\nNothing was graded. Mend it, or give "
+            "another with --sandbox; --unsafe-no-sandbox says what grading without one means"
+        )
+    return sandbox
+
+
+def choose_assignment(path: Path | None, notebooks: tuple[str, ...], source: Path, out_dir: Path) -> Assignment:
+    """What to mark against: the file; else what OUT was graded against before; else all exercises of the notebooks.
+
+    Raises: AssignmentError, GradeError, SubmissionsError.
+    """
+    if path is not None:
+        if notebooks:
+            raise AssignmentError(f"got --notebooks and --assignment {path.name}, which has its own; drop one")
+        return read_assignment(path)
+    earlier = grading.stored_assignment(out_dir)
+    if earlier is None:
+        chosen = notebooks or grading.default_notebooks(source)
+        return choose(chosen, name=f"notebooks-{'-'.join(chosen)}")
+    if notebooks and tuple(sorted(notebooks)) != earlier.notebooks:
+        raise AssignmentError(
+            f"{out_dir} holds marks for notebooks {', '.join(earlier.notebooks)}, "
+            f"got --notebooks {','.join(notebooks)}; drop it, or give another -o"
+        )
+    return earlier
+
+
+def grade(
+    source: Path,
+    out_dir: Path,
+    assignment: Assignment,
+    sandbox: Sandbox,
+    wall_s: float,
+    *,
+    scheduler: str,
+    n_workers: int,
+    roster: Path | None,
+    similarity: bool,
+) -> int:
+    """Grade; return the exit status."""
+    console = _console()
+    ids = ", ".join(one.exercise_id for one in assignment.exercises) or "no exercises"
+    console.print(f"{assignment.name}: {ids} ({assignment.max_points:g} points)", highlight=False, markup=False)
+    limits = Limits(wall_s=wall_s, cpu_s=max(1, round(wall_s)))
+    options = grading.Options(sandbox, limits, scheduler, n_workers or _n_cores(), roster, similarity)
+    summary = grading.grade(source, out_dir, assignment, options, GradeProgress(console))
+    n_students = summary.n_marked + summary.n_kept
+    console.print(
+        f"{n_students} submissions: {summary.n_marked} marked now, {summary.n_kept} up to date. "
+        f"Marks: {out_dir / 'grades.csv'}",
+        highlight=False, markup=False, soft_wrap=True,
+    )  # fmt: skip
+    if summary.not_graded:
+        shown = ", ".join(summary.not_graded[:10]) + (" ..." if len(summary.not_graded) > 10 else "")
+        console.print(
+            f"{len(summary.not_graded)} not graded in full, through no fault of theirs: {shown}\n"
+            "Start the same command again: it marks these, and nothing else.",
+            style="bold red", highlight=False, markup=False, soft_wrap=True,
+        )  # fmt: skip
+    return int(bool(summary.not_graded))
+
+
+def validate(path: Path | None, notebooks: tuple[str, ...], sandbox: Sandbox, wall_s: float) -> int:
+    """Mark solutions, stubs and known wrong answers; return the exit status."""
+    from course_lib.exercises import list_exercises
+
+    console = _console()
+    everything = tuple(sorted({one.id.split(".")[0] for one in list_exercises()}))
+    assignment = read_assignment(path) if path else choose(notebooks or everything, name="validation")
+    with console.status("marking solutions, stubs and wrong answers") as status:
+        report = validating.validate(
+            assignment,
+            sandbox,
+            Limits(wall_s=wall_s),
+            lambda n_done, n_all: status.update(f"marking solutions, stubs and wrong answers: {n_done} of {n_all}"),
+        )
+    table = Table("exercise", "answers", "as they should be", "what came instead", title="The grader, graded")
+    for exercise_id, n_answers in report.n_answers.items():
+        odd = [one for one in report.deviations if one.exercise_id == exercise_id]
+        lines = "\n".join(f"{one.answer}: wanted {one.wanted}; got {one.got}" for one in odd)
+        n_right = n_answers - len({one.answer for one in odd})
+        table.add_row(exercise_id, str(n_answers), f"[{'red' if odd else 'green'}]{n_right}[/]", escape(lines))
+    console.print(table)
+    return int(not report.is_clean)
+
+
+def _console() -> Console:
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, 120)  # a log file has room; rich would take it for 80 columns
+    return console
+
+
+def _n_cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
