@@ -37,7 +37,7 @@ class FileRef:
     """One notebook file, not read yet.
 
     Attributes:
-        name: for people: its path below the student's folder.
+        name: its path in the source, through zips too, as the platform named it; made printable.
         notebook: "01" if its name says so, else "".
     """
 
@@ -166,7 +166,7 @@ class _Found:
 
     def add(self, listed: Listed, version: tuple[str, int], outer: str = "") -> None:
         """Take in one file, or all that is in a zip."""
-        name = printable("/".join(filter(None, (outer, *(listed.parts[1:] or listed.parts)))))
+        name = "/".join(printable(part) for part in (outer, *listed.parts) if part)
         last = listed.parts[-1]
         if listed.problem:
             self.note(f"{name} {listed.problem}")
@@ -190,9 +190,7 @@ class _Found:
             return self.note(f"{name} {error}")
         for one in inside[:MAX_ENTRIES]:
             own = platforms.version_in_folder(one.parts[-1])
-            # The zip's own version comes first; the parts begin with a folder that stands for the zip.
-            inner = Listed(("", *one.parts), one.place, one.problem)
-            self.add(inner, (version[0] or own[0], max(version[1], own[1])), name)
+            self.add(one, (version[0], max(version[1], own[1])), name)
         if len(inside) > MAX_ENTRIES:
             self.note(f"{name} holds {len(inside):,} files; only the first {MAX_ENTRIES:,} were looked at")
         return None
