@@ -1,0 +1,165 @@
+"""The course folder in which nbgrader's formgrader serves written questions: its notebooks, but for the gradebook.
+
+A submission is shown as a sheet: of the released notebook the exercises, their checks and the written questions, with
+the student's code and words put in, and nothing else that they handed in. formgrader renders Markdown as it is, scripts
+too, with the rights of whoever marks; so links, HTML and TeX that can act are taken apart first.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from course_lib.grading.assignment import Assignment, AssignmentError
+from course_lib.grading.handout import posed, solved
+from course_lib.grading.release import TEXT_STUB, serialise
+from course_lib.grading.reports.tables import write_file
+from course_lib.grading.reports.texts import visible
+from course_lib.grading.results import MISSING, ExerciseResult, SubmissionResult, slug
+from course_lib.profiles import checkout_dir
+
+CONFIG = """\
+# For nbgrader: start it in this folder (`nbgrader formgrader`, `nbgrader export`). Written by `course grade`.
+c = get_config()
+c.CourseDirectory.course_id = "default_course"
+"""
+MARKDOWN_CHARS = 20_000
+# A name that is a folder, a glob pattern of nbgrader's and a cell of its unquoted CSV file, and means itself in each.
+PLAIN_NAME = re.compile(r"\w[\w.@ +-]{0,98}[\w]|\w")
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
+_LINK = re.compile(r"\](?=[(\[:])")
+_TEX = re.compile(r"\\(?=href|require|class|style|cssId|mmlToken|unicode|url|html|includegraphics|bbox|data)", re.I)
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One notebook of the assignment, with the cells that are shown of it: as nbformat has them, in order."""
+
+    name: str
+    metadata: dict[str, Any]
+    cells: tuple[dict[str, Any], ...]
+
+    def marked(self, kind: str) -> list[dict[str, Any]]:
+        """The cells that nbgrader takes for a `kind` of cell: "grade" or "solution"."""
+        return [cell for cell in self.cells if cell["metadata"].get("nbgrader", {}).get(kind)]
+
+    def is_handed_in(self, result: SubmissionResult) -> bool:
+        """Whether there is anything of this notebook to look at."""
+        ids = {cell["metadata"].get("course", {}).get("exercise") for cell in self.cells}
+        there = [one.status != MISSING for one in result.exercises if one.exercise_id in ids]
+        return any(there) or any(one.text.strip() for one in result.written if one.written_id[:2] == self.name[:2])
+
+    def render(self, result: SubmissionResult) -> str:
+        """The notebook's text, with this student's answers in it."""
+        found = {one.exercise_id: one for one in result.exercises}
+        texts = {one.written_id: one.text for one in result.written}
+        cells = [_answered(cell, found, texts) for cell in self.cells]
+        body = {"cells": cells, "metadata": self.metadata, "nbformat": 4, "nbformat_minor": 5}
+        return json.dumps(body, sort_keys=True) + "\n"
+
+
+def make_sheets(assignment: Assignment, root: Path | None = None) -> list[Sheet]:
+    """Raises: AssignmentError where the course's repository is not at hand, or lacks a notebook."""
+    sheets = []
+    for name, notebook in posed(_repository(root), assignment.notebooks, assignment).items():
+        cells = [json.loads(json.dumps(cell)) for cell in notebook.cells]
+        shown = [{**cells[0], "source": cells[0]["source"].split("\n")[0]}] if cells else []
+        for before, cell in zip([None, *cells], cells, strict=False):
+            course = cell["metadata"].get("course", {})
+            if "exercise" in course and before and before["cell_type"] == "markdown" and _counts(course, assignment):
+                shown.append(before)
+            if _counts(course, assignment):
+                shown.append(cell)
+        sheets.append(Sheet(name, json.loads(json.dumps(notebook.metadata)), tuple(shown)))
+    if missing := set(assignment.notebooks) - {sheet.name[:2] for sheet in sheets}:
+        raise AssignmentError(f"the repository has no notebook {', '.join(sorted(missing))}; update the course")
+    return sheets
+
+
+def write_course(course_dir: Path, assignment: Assignment, root: Path | None = None) -> None:
+    """Write what is the same for all students: nbgrader's settings, source/NAME and release/NAME."""
+    root = _repository(root)
+    _write_if_changed(course_dir / "nbgrader_config.py", CONFIG)
+    for step, notebooks in (("source", solved), ("release", posed)):
+        for name, notebook in notebooks(root, assignment.notebooks, assignment).items():
+            _write_if_changed(course_dir / step / assignment.name / f"{name}.ipynb", serialise(notebook))
+
+
+def sheet_path(course_dir: Path, assignment: Assignment, student: str, sheet: Sheet) -> Path:
+    return course_dir / "autograded" / student_id(student) / assignment.name / f"{sheet.name}.ipynb"
+
+
+def write_sheets(
+    course_dir: Path, assignment: Assignment, sheets: Iterable[Sheet], results: Iterable[SubmissionResult]
+) -> None:
+    """Write autograded/STUDENT/NAME/*.ipynb; a notebook that nothing is there of has no file."""
+    for result in results:
+        for sheet in sheets:
+            path = sheet_path(course_dir, assignment, result.student, sheet)
+            if sheet.is_handed_in(result):
+                _write_if_changed(path, sheet.render(result))
+            else:
+                path.unlink(missing_ok=True)
+
+
+def student_id(student: str) -> str:
+    """The student's id in the gradebook: the name itself where that is plain, else its slug."""
+    return student if PLAIN_NAME.fullmatch(student) and ".." not in student else slug(student)
+
+
+def answer_text(cell: Mapping[str, Any], text: str) -> str:
+    """What a student wrote below a written question; empty for the stub.
+
+    Args: cell: the released cell.
+          text: the cell as handed in.
+    """
+    question = cell["source"].split(TEXT_STUB)[0].strip()
+    return text.strip().removeprefix(question).strip().removeprefix(TEXT_STUB).strip()
+
+
+def harmless_markdown(text: str) -> str:
+    """Markdown that only formats: no HTML, links, pictures or TeX that acts; what it said can still be read."""
+    text = _TAG.sub("< ", visible(text, MARKDOWN_CHARS))
+    return _TEX.sub(r"\\ ", _LINK.sub("] ", text))
+
+
+def _answered(cell: dict[str, Any], found: Mapping[str, ExerciseResult], texts: Mapping[str, str]) -> dict[str, Any]:
+    course = cell["metadata"].get("course", {})
+    if "exercise" in course and (result := found.get(course["exercise"])):
+        return {**cell, "source": visible(result.source) or f"# {result.message or result.status}"}
+    if "check" in course and (result := found.get(course["check"])):
+        said = f"{result.message}\n{result.hint}".strip()
+        output = {"name": "stdout", "output_type": "stream", "text": visible(f"{result.status}\n{said}\n", 10_000)}
+        return {**cell, "outputs": [output], "execution_count": 1}
+    if "written" in course:
+        question = cell["source"].split(TEXT_STUB)[0].rstrip()
+        answer = harmless_markdown(answer_text(cell, texts.get(course["written"], "")))
+        return {**cell, "source": f"{question}\n\n{answer or '*No answer.*'}"}
+    return cell
+
+
+def _counts(course: Mapping[str, str], assignment: Assignment) -> bool:
+    ids = {one.exercise_id for one in assignment.exercises} | {one.written_id for one in assignment.written}
+    return any(course.get(kind) in ids for kind in ("exercise", "check", "written"))
+
+
+def _repository(root: Path | None) -> Path:
+    root = root or checkout_dir()
+    if root is None or not (root / "solutions").is_dir():
+        raise AssignmentError(
+            "a gradebook needs the course's repository, for solutions/: clone it, and install it there"
+        )
+    return root
+
+
+def _write_if_changed(path: Path, text: str) -> None:
+    try:
+        if path.read_text("utf-8") == text:
+            return
+    except (FileNotFoundError, UnicodeDecodeError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_file(path, text)

@@ -1,0 +1,259 @@
+"""nbgrader's gradebook.db, written in bulk through its own tables (its API commits every row: minutes for a big class).
+
+What people decided by hand (marks, extra credit, comments, flags, extensions) is never changed here. Where the answer
+that a hand mark was for has changed since, nbgrader's needs_manual_grade asks for another look.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from course_lib.grading.assignment import Assignment
+from course_lib.grading.reports.formgrader import (
+    Sheet,
+    answer_text,
+    make_sheets,
+    sheet_path,
+    student_id,
+    write_course,
+    write_sheets,
+)
+from course_lib.grading.reports.gradebook_layout import GradebookError, Layout, new_id, opened, sync_layout
+from course_lib.grading.results import FAILED, MISSING, NOT_ATTEMPTED, NOT_GRADED, REFUSED, SubmissionResult
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Row
+
+__all__ = ["GradebookError", "write_gradebook"]
+BATCH = 200  # students
+NO_RESPONSE = "No response."  # nbgrader's own words
+_COMMENTS = {
+    NOT_ATTEMPTED: NO_RESPONSE,
+    MISSING: "The cell was not handed in.",
+    REFUSED: "Not run; the check below says why.",
+    NOT_GRADED: "Not graded through no fault of yours.",
+}
+
+
+def write_gradebook(
+    course_dir: Path,
+    assignment: Assignment,
+    results: Callable[[], Iterable[SubmissionResult]],
+    root: Path | None = None,
+) -> tuple[str, ...]:
+    """Bring nbgrader's course folder up to date with the results; where it is, nothing changes.
+
+    Args:    course_dir: gets gradebook.db, nbgrader_config.py, source/, release/ and autograded/.
+             results: called twice, each time for all of them.
+             root: the course's repository; None: the one that this file lies in.
+    Returns: what the instructor should know, a line each.
+    Raises:  GradebookError, AssignmentError.
+    """
+    sheets = make_sheets(assignment, root)
+    course_dir.mkdir(parents=True, exist_ok=True)
+    write_course(course_dir, assignment, root)
+    with opened(course_dir / "gradebook.db") as (connection, is_new):
+        writer = _Writer(
+            connection, course_dir, assignment, sheets, sync_layout(connection, assignment, sheets), is_new
+        )
+        remaining = iter(results())
+        while batch := list(islice(remaining, BATCH)):
+            writer.save(batch)
+        gone, notes = writer.remove_absent()
+    # Only now: until the marks are in, the sheets tell which answers have changed.
+    write_sheets(course_dir, assignment, sheets, results())
+    for student in gone:
+        for sheet in sheets:
+            sheet_path(course_dir, assignment, student, sheet).unlink(missing_ok=True)
+    return notes
+
+
+@dataclass
+class _Known:
+    """What the gradebook holds of a batch of students."""
+
+    students: set[str] = field(default_factory=set)
+    submissions: dict[str, str] = field(default_factory=dict)  # student -> id
+    notebooks: dict[tuple[str, str], str] = field(default_factory=dict)  # (submission, notebook) -> id
+    grades: dict[tuple[str, str], Row] = field(default_factory=dict)  # (submitted notebook, cell) -> row
+    comments: dict[tuple[str, str], Row] = field(default_factory=dict)
+
+
+class _Writer:
+    """Saves batches of results into one assignment's tables."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        course_dir: Path,
+        assignment: Assignment,
+        sheets: list[Sheet],
+        layout: Layout,
+        is_new: bool,
+    ) -> None:
+        from nbgrader import api
+
+        self._api, self._connection, self._layout, self._is_new = api, connection, layout, is_new
+        self._course_dir, self._assignment, self._sheets = course_dir, assignment, sheets
+        self._seen: set[str] = set()
+        self._notes: list[str] = []
+
+    def save(self, batch: list[SubmissionResult]) -> None:
+        people = {student_id(result.student): result for result in batch}
+        if len(people) < len(batch) or self._seen & people.keys():
+            raise GradebookError("two students have the same name in the gradebook; rename one of their folders")
+        self._seen |= people.keys()
+        known = _Known() if self._is_new else self._load(list(people))
+        rows: dict[Any, list[dict[str, Any]]] = {}
+        for student, result in people.items():
+            for table, row in self._rows(student, result, known):
+                rows.setdefault(table, []).append(row)
+        for table, new in rows.items():
+            self._connection.execute(table.insert(), new)
+
+    def _rows(self, student: str, result: SubmissionResult, known: _Known) -> Iterator[tuple[Any, dict[str, Any]]]:
+        """The rows to add for one student; those that are there are updated on the way."""
+        api, layout = self._api, self._layout
+        if student not in known.students:
+            # No cell of nbgrader's CSV file is quoted, so a name that is no plain one stands nowhere in it.
+            yield api.Student.__table__, {"id": student}
+        submission = known.submissions.get(student) or new_id("submission", layout.assignment_id, student)
+        if student not in known.submissions:
+            row = {"id": submission, "assignment_id": layout.assignment_id, "student_id": student}
+            yield api.SubmittedAssignment.__table__, row
+        for sheet in self._sheets:
+            notebook, cells = layout.notebooks[sheet.name], layout.cells[sheet.name]
+            submitted = known.notebooks.get((submission, notebook)) or new_id("notebook", submission, notebook)
+            if (submission, notebook) not in known.notebooks:
+                row = {"id": submitted, "assignment_id": submission, "notebook_id": notebook, "flagged": False}
+                yield api.SubmittedNotebook.__table__, row
+            changed = _LazyChanges(sheet_path(self._course_dir, self._assignment, result.student, sheet), sheet, result)
+            for name, score, needs in _grades(sheet, result):
+                cell = cells["grade", name]
+                if old := known.grades.get((submitted, cell)):
+                    self._update_grade(old, score, needs, changed, name)
+                    continue
+                yield api.Grade.__table__, {"id": new_id("grade", submitted, cell), "notebook_id": submitted,
+                                            "cell_id": cell, "auto_score": score, "needs_manual_grade": needs}  # fmt: skip
+            for name, comment in _comments(sheet, result):
+                cell = cells["solution", name]
+                if old := known.comments.get((submitted, cell)):
+                    self._update_comment(old, comment)
+                    continue
+                yield api.Comment.__table__, {"id": new_id("comment", submitted, cell), "notebook_id": submitted,
+                                              "cell_id": cell, "auto_comment": comment}  # fmt: skip
+
+    def _update_grade(self, old: Row, score: float | None, needs: bool, changed: _LazyChanges, name: str) -> None:
+        by_hand = old.manual_score is not None
+        if old.auto_score == score and not (by_hand and name in changed):
+            return
+        table = self._api.Grade.__table__
+        values = {"auto_score": score, "needs_manual_grade": needs or by_hand}
+        self._connection.execute(table.update().where(table.c.id == old.id).values(values))
+
+    def _update_comment(self, old: Row, comment: str | None) -> None:
+        if old.auto_comment != comment:
+            table = self._api.Comment.__table__
+            self._connection.execute(table.update().where(table.c.id == old.id).values(auto_comment=comment))
+
+    def _load(self, students: list[str]) -> _Known:
+        from sqlalchemy import select
+
+        api, run = self._api, self._connection.execute
+        person, submission, notebook, grade, comment = (
+            model.__table__ for model in (api.Student, api.SubmittedAssignment, api.SubmittedNotebook, api.Grade, api.Comment)
+        )  # fmt: skip
+        mine = (submission.c.assignment_id == self._layout.assignment_id) & submission.c.student_id.in_(students)
+        submissions = {row.student_id: row.id for row in run(select(submission).where(mine))}
+        of_these = notebook.c.assignment_id.in_(list(submissions.values()))
+        notebooks = {(row.assignment_id, row.notebook_id): row.id for row in run(select(notebook).where(of_these))}
+        ids = list(notebooks.values())
+        return _Known(
+            set(run(select(person.c.id).where(person.c.id.in_(students))).scalars()),
+            submissions,
+            notebooks,
+            {(row.notebook_id, row.cell_id): row for row in run(select(grade).where(grade.c.notebook_id.in_(ids)))},
+            {(row.notebook_id, row.cell_id): row for row in run(select(comment).where(comment.c.notebook_id.in_(ids)))},
+        )
+
+    def remove_absent(self) -> tuple[list[str], tuple[str, ...]]:
+        """Remove students who are no longer among the results, unless somebody has marked them by hand."""
+        from sqlalchemy import select
+
+        table = self._api.SubmittedAssignment.__table__
+        there = select(table.c.id, table.c.student_id).where(table.c.assignment_id == self._layout.assignment_id)
+        absent = {student: one for one, student in self._connection.execute(there) if student not in self._seen}
+        touched = {student for student, one in absent.items() if self._layout.is_touched(self._connection, one)}
+        for student in sorted(absent.keys() - touched):
+            self._layout.remove_submission(self._connection, absent[student], student)
+        notes = [f"{student} is in the gradebook, with marks by hand, but no longer handed in" for student in touched]
+        return sorted(absent.keys() - touched), tuple(sorted(notes))
+
+
+class _LazyChanges:
+    """The graded cells whose answer is another one than on the sheet that is shown; found when first asked for."""
+
+    def __init__(self, path: Path, sheet: Sheet, result: SubmissionResult) -> None:
+        self._path, self._sheet, self._result = path, sheet, result
+        self._names: set[str] | None = None
+
+    def __contains__(self, name: str) -> bool:
+        if self._names is None:
+            self._names = self._find()
+        return name in self._names
+
+    def _find(self) -> set[str]:
+        try:
+            old = _answers(json.loads(self._path.read_text("utf-8")))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return set()  # nobody has seen a sheet, so nobody has marked another answer by it
+        new = _answers(json.loads(self._sheet.render(self._result)))
+        return {name for name, source in new.items() if old.get(name) != source}
+
+
+def _answers(notebook: Mapping[str, Any]) -> dict[str, str]:
+    """Name of a graded cell -> the answer that it is about."""
+    found = {}
+    for cell in notebook["cells"]:
+        course = cell["metadata"].get("course", {})
+        if "exercise" in course or "written" in course:
+            name = f"check-{course['exercise']}" if "exercise" in course else f"written-{course['written']}"
+            found[name.replace(".", "-")] = cell["source"]
+    return found
+
+
+def _grades(sheet: Sheet, result: SubmissionResult) -> Iterator[tuple[str, float | None, bool]]:
+    """Name of each graded cell, points (None: not known), whether a human has to mark it."""
+    found = {one.exercise_id: one for one in result.exercises}
+    for cell in sheet.marked("grade"):
+        course, name = cell["metadata"]["course"], cell["metadata"]["nbgrader"]["grade_id"]
+        if "written" in course:
+            answered = bool(_written(cell, result))
+            yield name, None if answered else 0.0, answered
+        else:
+            one = found.get(course["check"])
+            unknown = one is None or one.status == NOT_GRADED
+            yield name, None if unknown else float(one.points), unknown
+
+
+def _comments(sheet: Sheet, result: SubmissionResult) -> Iterator[tuple[str, str | None]]:
+    """What learners read beside each answer: our own words only, since nbgrader renders them as Markdown."""
+    found = {one.exercise_id: one for one in result.exercises}
+    for cell in sheet.marked("solution"):
+        course, name = cell["metadata"]["course"], cell["metadata"]["nbgrader"]["grade_id"]
+        if "written" in course:
+            yield name, None if _written(cell, result) else NO_RESPONSE
+        elif one := found.get(course["exercise"]):
+            yield name, one.hint or "Failed." if one.status == FAILED else _COMMENTS.get(one.status)
+        else:
+            yield name, _COMMENTS[NOT_GRADED]
+
+
+def _written(cell: Mapping[str, Any], result: SubmissionResult) -> str:
+    written_id = cell["metadata"]["course"]["written"]
+    return next((answer_text(cell, one.text) for one in result.written if one.written_id == written_id), "")
