@@ -9,17 +9,26 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from course_lib.grading.assignment import Assignment, AssignmentError
 from course_lib.grading.handout import posed, solved
-from course_lib.grading.release import TEXT_STUB, serialise
+from course_lib.grading.release import TEXT_STUB, WRITTEN_MARK, serialise
 from course_lib.grading.reports.tables import write_file
 from course_lib.grading.reports.texts import visible
-from course_lib.grading.results import MISSING, ExerciseResult, SubmissionResult, slug
+from course_lib.grading.results import (
+    FAILED,
+    MISSING,
+    NOT_ATTEMPTED,
+    NOT_GRADED,
+    REFUSED,
+    ExerciseResult,
+    SubmissionResult,
+    slug,
+)
 from course_lib.profiles import checkout_dir
 
 CONFIG = """\
@@ -28,6 +37,13 @@ c = get_config()
 c.CourseDirectory.course_id = "default_course"
 """
 MARKDOWN_CHARS = 20_000
+NO_RESPONSE = "No response."  # nbgrader's own words
+_COMMENTS = {
+    NOT_ATTEMPTED: NO_RESPONSE,
+    MISSING: "The cell was not handed in.",
+    REFUSED: "Not run; the check below says why.",
+    NOT_GRADED: "Not graded through no fault of yours.",
+}
 # A name that is a folder, a glob pattern of nbgrader's and a cell of its unquoted CSV file, and means itself in each.
 PLAIN_NAME = re.compile(r"\w[\w.@ +-]{0,98}[\w]|\w")
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
@@ -60,6 +76,31 @@ class Sheet:
         cells = [_answered(cell, found, texts) for cell in self.cells]
         body = {"cells": cells, "metadata": self.metadata, "nbformat": 4, "nbformat_minor": 5}
         return json.dumps(body, sort_keys=True) + "\n"
+
+    def grades(self, result: SubmissionResult) -> Iterator[tuple[str, float | None, bool]]:
+        """Name of each graded cell, points (None: not known), whether a human has to mark it."""
+        found = {one.exercise_id: one for one in result.exercises}
+        for cell in self.marked("grade"):
+            course, name = cell["metadata"]["course"], cell["metadata"]["nbgrader"]["grade_id"]
+            if "written" in course:
+                answered = bool(_written(cell, result))
+                yield name, None if answered else 0.0, answered
+            else:
+                one = found.get(course["check"])
+                unknown = one is None or one.status == NOT_GRADED
+                yield name, None if unknown else float(one.points), unknown
+
+    def comments(self, result: SubmissionResult) -> Iterator[tuple[str, str | None]]:
+        """What learners read beside each answer: our own words only, since nbgrader renders them as Markdown."""
+        found = {one.exercise_id: one for one in result.exercises}
+        for cell in self.marked("solution"):
+            course, name = cell["metadata"]["course"], cell["metadata"]["nbgrader"]["grade_id"]
+            if "written" in course:
+                yield name, None if _written(cell, result) else NO_RESPONSE
+            elif one := found.get(course["exercise"]):
+                yield name, one.hint or "Failed." if one.status == FAILED else _COMMENTS.get(one.status)
+            else:
+                yield name, _COMMENTS[NOT_GRADED]
 
 
 def make_sheets(assignment: Assignment, root: Path | None = None) -> list[Sheet]:
@@ -115,10 +156,23 @@ def answer_text(cell: Mapping[str, Any], text: str) -> str:
     """What a student wrote below a written question; empty for the stub.
 
     Args: cell: the released cell.
-          text: the cell as handed in.
+          text: what was handed in of it: all of it, or what stands below the line with the marker.
     """
-    question = cell["source"].split(TEXT_STUB)[0].strip()
-    return text.strip().removeprefix(question).strip().removeprefix(TEXT_STUB).strip()
+    question = cell["source"].split(TEXT_STUB)[0]
+    below = WRITTEN_MARK.split(question)[-1]
+    text = text.strip().removeprefix(question.strip()).strip().removeprefix(below.strip()).strip()
+    return text.removeprefix(TEXT_STUB).strip()
+
+
+def shown_answers(notebook: Mapping[str, Any]) -> dict[str, str]:
+    """Of a sheet as it is on disk: name of each graded cell -> the answer that it is about."""
+    found = {}
+    for cell in notebook["cells"]:
+        course = cell["metadata"].get("course", {})
+        if "exercise" in course or "written" in course:
+            name = f"check-{course['exercise']}" if "exercise" in course else f"written-{course['written']}"
+            found[name.replace(".", "-")] = cell["source"]
+    return found
 
 
 def harmless_markdown(text: str) -> str:
@@ -140,6 +194,11 @@ def _answered(cell: dict[str, Any], found: Mapping[str, ExerciseResult], texts: 
         answer = harmless_markdown(answer_text(cell, texts.get(course["written"], "")))
         return {**cell, "source": f"{question}\n\n{answer or '*No answer.*'}"}
     return cell
+
+
+def _written(cell: Mapping[str, Any], result: SubmissionResult) -> str:
+    written_id = cell["metadata"]["course"]["written"]
+    return next((answer_text(cell, one.text) for one in result.written if one.written_id == written_id), "")
 
 
 def _counts(course: Mapping[str, str], assignment: Assignment) -> bool:

@@ -7,7 +7,7 @@ that a hand mark was for has changed since, nbgrader's needs_manual_grade asks f
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -16,28 +16,21 @@ from typing import TYPE_CHECKING, Any
 from course_lib.grading.assignment import Assignment
 from course_lib.grading.reports.formgrader import (
     Sheet,
-    answer_text,
     make_sheets,
     sheet_path,
+    shown_answers,
     student_id,
     write_course,
     write_sheets,
 )
 from course_lib.grading.reports.gradebook_layout import GradebookError, Layout, new_id, opened, sync_layout
-from course_lib.grading.results import FAILED, MISSING, NOT_ATTEMPTED, NOT_GRADED, REFUSED, SubmissionResult
+from course_lib.grading.results import SubmissionResult
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
 __all__ = ["GradebookError", "write_gradebook"]
 BATCH = 200  # students
-NO_RESPONSE = "No response."  # nbgrader's own words
-_COMMENTS = {
-    NOT_ATTEMPTED: NO_RESPONSE,
-    MISSING: "The cell was not handed in.",
-    REFUSED: "Not run; the check below says why.",
-    NOT_GRADED: "Not graded through no fault of yours.",
-}
 
 
 def write_gradebook(
@@ -58,9 +51,8 @@ def write_gradebook(
     course_dir.mkdir(parents=True, exist_ok=True)
     write_course(course_dir, assignment, root)
     with opened(course_dir / "gradebook.db") as (connection, is_new):
-        writer = _Writer(
-            connection, course_dir, assignment, sheets, sync_layout(connection, assignment, sheets), is_new
-        )
+        layout = sync_layout(connection, assignment, sheets)
+        writer = _Writer(connection, course_dir, assignment, sheets, layout, is_new)
         remaining = iter(results())
         while batch := list(islice(remaining, BATCH)):
             writer.save(batch)
@@ -120,37 +112,43 @@ class _Writer:
         """The rows to add for one student; those that are there are updated on the way."""
         api, layout = self._api, self._layout
         if student not in known.students:
-            # No cell of nbgrader's CSV file is quoted, so a name that is no plain one stands nowhere in it.
             yield api.Student.__table__, {"id": student}
         submission = known.submissions.get(student) or new_id("submission", layout.assignment_id, student)
         if student not in known.submissions:
             row = {"id": submission, "assignment_id": layout.assignment_id, "student_id": student}
             yield api.SubmittedAssignment.__table__, row
         for sheet in self._sheets:
-            notebook, cells = layout.notebooks[sheet.name], layout.cells[sheet.name]
+            notebook = layout.notebooks[sheet.name]
             submitted = known.notebooks.get((submission, notebook)) or new_id("notebook", submission, notebook)
             if (submission, notebook) not in known.notebooks:
                 row = {"id": submitted, "assignment_id": submission, "notebook_id": notebook, "flagged": False}
                 yield api.SubmittedNotebook.__table__, row
-            changed = _LazyChanges(sheet_path(self._course_dir, self._assignment, result.student, sheet), sheet, result)
-            for name, score, needs in _grades(sheet, result):
-                cell = cells["grade", name]
-                if old := known.grades.get((submitted, cell)):
-                    self._update_grade(old, score, needs, changed, name)
-                    continue
-                yield api.Grade.__table__, {"id": new_id("grade", submitted, cell), "notebook_id": submitted,
-                                            "cell_id": cell, "auto_score": score, "needs_manual_grade": needs}  # fmt: skip
-            for name, comment in _comments(sheet, result):
-                cell = cells["solution", name]
-                if old := known.comments.get((submitted, cell)):
-                    self._update_comment(old, comment)
-                    continue
-                yield api.Comment.__table__, {"id": new_id("comment", submitted, cell), "notebook_id": submitted,
-                                              "cell_id": cell, "auto_comment": comment}  # fmt: skip
+            yield from self._cell_rows(sheet, result, submitted, known)
 
-    def _update_grade(self, old: Row, score: float | None, needs: bool, changed: _LazyChanges, name: str) -> None:
+    def _cell_rows(
+        self, sheet: Sheet, result: SubmissionResult, submitted: str, known: _Known
+    ) -> Iterator[tuple[Any, dict[str, Any]]]:
+        """The same for the cells of one notebook."""
+        cells = self._layout.cells[sheet.name]
+        changes = _Changes(sheet_path(self._course_dir, self._assignment, result.student, sheet), sheet, result)
+        for name, score, needs in sheet.grades(result):
+            cell = cells["grade", name]
+            if old := known.grades.get((submitted, cell)):
+                self._update_grade(old, score, needs, changes, name)
+            else:
+                row = {"id": new_id("grade", submitted, cell), "notebook_id": submitted, "cell_id": cell}
+                yield self._api.Grade.__table__, row | {"auto_score": score, "needs_manual_grade": needs}
+        for name, comment in sheet.comments(result):
+            cell = cells["solution", name]
+            if old := known.comments.get((submitted, cell)):
+                self._update_comment(old, comment)
+            else:
+                row = {"id": new_id("comment", submitted, cell), "notebook_id": submitted, "cell_id": cell}
+                yield self._api.Comment.__table__, row | {"auto_comment": comment}
+
+    def _update_grade(self, old: Row, score: float | None, needs: bool, changes: _Changes, name: str) -> None:
         by_hand = old.manual_score is not None
-        if old.auto_score == score and not (by_hand and name in changed):
+        if old.auto_score == score and not (by_hand and name in changes):
             return
         table = self._api.Grade.__table__
         values = {"auto_score": score, "needs_manual_grade": needs or by_hand}
@@ -165,9 +163,8 @@ class _Writer:
         from sqlalchemy import select
 
         api, run = self._api, self._connection.execute
-        person, submission, notebook, grade, comment = (
-            model.__table__ for model in (api.Student, api.SubmittedAssignment, api.SubmittedNotebook, api.Grade, api.Comment)
-        )  # fmt: skip
+        models = (api.Student, api.SubmittedAssignment, api.SubmittedNotebook, api.Grade, api.Comment)
+        person, submission, notebook, grade, comment = (model.__table__ for model in models)
         mine = (submission.c.assignment_id == self._layout.assignment_id) & submission.c.student_id.in_(students)
         submissions = {row.student_id: row.id for row in run(select(submission).where(mine))}
         of_these = notebook.c.assignment_id.in_(list(submissions.values()))
@@ -195,7 +192,7 @@ class _Writer:
         return sorted(absent.keys() - touched), tuple(sorted(notes))
 
 
-class _LazyChanges:
+class _Changes:
     """The graded cells whose answer is another one than on the sheet that is shown; found when first asked for."""
 
     def __init__(self, path: Path, sheet: Sheet, result: SubmissionResult) -> None:
@@ -209,51 +206,8 @@ class _LazyChanges:
 
     def _find(self) -> set[str]:
         try:
-            old = _answers(json.loads(self._path.read_text("utf-8")))
+            old = shown_answers(json.loads(self._path.read_text("utf-8")))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return set()  # nobody has seen a sheet, so nobody has marked another answer by it
-        new = _answers(json.loads(self._sheet.render(self._result)))
+        new = shown_answers(json.loads(self._sheet.render(self._result)))
         return {name for name, source in new.items() if old.get(name) != source}
-
-
-def _answers(notebook: Mapping[str, Any]) -> dict[str, str]:
-    """Name of a graded cell -> the answer that it is about."""
-    found = {}
-    for cell in notebook["cells"]:
-        course = cell["metadata"].get("course", {})
-        if "exercise" in course or "written" in course:
-            name = f"check-{course['exercise']}" if "exercise" in course else f"written-{course['written']}"
-            found[name.replace(".", "-")] = cell["source"]
-    return found
-
-
-def _grades(sheet: Sheet, result: SubmissionResult) -> Iterator[tuple[str, float | None, bool]]:
-    """Name of each graded cell, points (None: not known), whether a human has to mark it."""
-    found = {one.exercise_id: one for one in result.exercises}
-    for cell in sheet.marked("grade"):
-        course, name = cell["metadata"]["course"], cell["metadata"]["nbgrader"]["grade_id"]
-        if "written" in course:
-            answered = bool(_written(cell, result))
-            yield name, None if answered else 0.0, answered
-        else:
-            one = found.get(course["check"])
-            unknown = one is None or one.status == NOT_GRADED
-            yield name, None if unknown else float(one.points), unknown
-
-
-def _comments(sheet: Sheet, result: SubmissionResult) -> Iterator[tuple[str, str | None]]:
-    """What learners read beside each answer: our own words only, since nbgrader renders them as Markdown."""
-    found = {one.exercise_id: one for one in result.exercises}
-    for cell in sheet.marked("solution"):
-        course, name = cell["metadata"]["course"], cell["metadata"]["nbgrader"]["grade_id"]
-        if "written" in course:
-            yield name, None if _written(cell, result) else NO_RESPONSE
-        elif one := found.get(course["exercise"]):
-            yield name, one.hint or "Failed." if one.status == FAILED else _COMMENTS.get(one.status)
-        else:
-            yield name, _COMMENTS[NOT_GRADED]
-
-
-def _written(cell: Mapping[str, Any], result: SubmissionResult) -> str:
-    written_id = cell["metadata"]["course"]["written"]
-    return next((answer_text(cell, one.text) for one in result.written if one.written_id == written_id), "")
