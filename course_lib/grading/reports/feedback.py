@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -85,10 +86,15 @@ def _exercise(one: ExerciseResult) -> dict[str, Any]:
         "words": words,
         "points": f"{number(one.points)} of {count(one.max_points, 'point')}",
         "message": visible(one.message, 4000) if telling else "",
-        "hint": visible(one.hint, 2000),
+        "hint": _with_code(one.hint),
         "code": _numbered(one.source),
-        "is_open": one.status != PASSED,
+        "is_open": telling,
     }
+
+
+def _with_code(text: str) -> Markup:
+    """Escaped; what stands between backticks is set as code."""
+    return Markup(re.sub(r"`([^`\n]+)`", r"<code>\1</code>", str(escape(visible(text, 2000)))))
 
 
 def _numbered(source: str) -> Markup:

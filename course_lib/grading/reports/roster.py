@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from course_lib.grading import platforms
 from course_lib.grading.results import SubmissionResult
 
 # Headings as the platforms write them, lower case -> field of Person.
@@ -22,8 +23,10 @@ _HEADINGS = {
     "identifier": "identifier", "email address": "email", "email": "email", "e-mail": "email",
     "id number": "id_number", "username": "username", "last modified (grade)": "last_modified",
 }  # fmt: skip
-_CANVAS_FILE = re.compile(r"[^_/]+_(?:LATE_)?(\d{1,18})_\d{1,18}_", re.ASCII)
-_MOODLE_FOLDER = re.compile(r"[^/]*_(\d{1,18})_assignsubmission_", re.ASCII)
+_CANVAS = re.compile(r"(?!anon_)\w+?_(?:LATE_)?([0-9]{1,18})_[0-9]{1,18}_.+", re.DOTALL)
+# A full name that itself holds the pattern could bring another's number along: then the number is not believed.
+_MOODLE = re.compile(r"(?!.*_assignsubmission_.*_assignsubmission_).+?_([0-9]{1,18})_assignsubmission_.*", re.DOTALL)
+_NUMBER = re.compile(r"_[0-9]{1,18}$")
 
 
 class RosterError(ValueError):
@@ -48,7 +51,7 @@ class Person:
 
 
 class Roster:
-    """People by every name that they could have handed in under. A name that two of them share finds nobody.
+    """People by all that they could have handed in under. What two of them share finds nobody.
 
     Args:    columns: the file's headings, as they stand there (Canvas's hold its id of each assignment).
     """
@@ -64,20 +67,27 @@ class Roster:
     def find(self, result: SubmissionResult) -> Person | None:
         """The one person whose submission this must be, or None."""
         guess = from_file_names(result)
-        for kind, text in (("canvas", guess.canvas_id), ("moodle", guess.identifier), ("", result.student)):
-            found = self._by_key.get(f"{kind}:{_plain(text)}", set()) if text else set()
+        name = _NUMBER.sub("", result.student) if guess.canvas_id or guess.identifier else result.student
+        ids = (f"canvas {guess.canvas_id}", f"moodle {guess.identifier}")
+        for key in (*ids, f"id {_same(name)}", f"name {_bare(name)}"):
+            found = self._by_key.get(key, set())
             if len(found) == 1:
                 return next(iter(found))
         return None
 
 
 def from_file_names(result: SubmissionResult) -> Person:
-    """What is known without a roster: the ids that Canvas and Moodle put into the names of what they export."""
+    """What is known without a roster: the ids that Canvas and Moodle put into the names of what they export.
+
+    Only the outermost name counts, and only where it names this student: names further in are the student's own, who
+    could give themselves anybody's id by them.
+    """
     person = Person(name=result.student, student=result.student)
-    for name in (result.student, *result.files):
-        if match := _MOODLE_FOLDER.match(name):
-            return replace(person, identifier=f"Participant {match[1]}")
-        if match := _CANVAS_FILE.match(name.rsplit("/", 1)[-1]):
+    for top in {name.split("/")[0] for name in result.files}:
+        if match := _MOODLE.fullmatch(top):
+            if platforms.owner_of_folder(top) == result.student or platforms.read_name(top).student == result.student:
+                return replace(person, identifier=f"Participant {match[1]}")
+        elif (match := _CANVAS.fullmatch(top)) and platforms.read_name(top).student == result.student:
             return replace(person, canvas_id=match[1])
     where = "email" if "@" in result.student else "username"
     return replace(person, sis_login_id=result.student, **{where: result.student})
@@ -108,20 +118,24 @@ def read_roster(path: Path) -> Roster:
 
 
 def _keys(person: Person) -> set[str]:
-    """`kind:text`; kinds keep apart what only looks alike, such as a Canvas id and a participant's number."""
-    names = [person.student, person.sis_user_id, person.sis_login_id, person.email, person.id_number, person.username]
-    names += [address.split("@")[0] for address in (person.email, person.sis_login_id)]
+    """`kind text`; the kinds keep apart what only looks alike, such as a Canvas id and a participant's number."""
+    ids = {person.student, person.sis_user_id, person.sis_login_id, person.email, person.id_number, person.username}
+    ids |= {address.split("@")[0] for address in (person.email, person.sis_login_id)}
     last, _, first = person.name.partition(",") if "," in person.name else person.name.rpartition(" ")[::-1]
-    names += [person.name, f"{last}{first}", f"{first}{last}"]
-    keys = {f":{_plain(name)}" for name in names if _plain(name)}
-    if person.canvas_id:
-        keys.add(f"canvas:{_plain(person.canvas_id)}")
-    if person.identifier:
-        keys.add(f"moodle:{_plain(person.identifier)}")
-    return keys
+    names = {_bare(person.name), _bare(f"{last}{first}"), _bare(f"{first}{last}")}
+    return (
+        {f"id {_same(one)}" for one in ids if one}
+        | {f"name {name}" for name in names if name}
+        | ({f"canvas {person.canvas_id}"} if person.canvas_id else set())
+        | ({f"moodle {person.identifier}"} if person.identifier else set())
+    )
 
 
-def _plain(text: str) -> str:
-    """Without case, accents, spaces and punctuation."""
+def _same(text: str) -> str:
+    return unicodedata.normalize("NFC", text).casefold()
+
+
+def _bare(text: str) -> str:
+    """Without case, accents, spaces and punctuation: Canvas writes `Muller, Jorg` as mullerjorg."""
     decomposed = unicodedata.normalize("NFKD", text).casefold()
     return "".join(letter for letter in decomposed if letter.isalnum())
