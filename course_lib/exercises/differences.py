@@ -41,6 +41,8 @@ def _tensor_difference(name: str, expected: Tensor, got: Tensor, atol: float, rt
             f"{name} of dtype {_dtype(expected)}",
             f"{name} of dtype {_dtype(got)}   (its values are compared once the dtype is right)",
         )
+    if expected.dtype == got.dtype and torch.equal(expected, got):
+        return ""  # as most right answers are, to the last bit; it costs a twentieth of what follows
     wide = _wide(expected)
     want, have = expected.to(wide), got.to(wide)
     # isclose is false for nan against a number and for +inf against -inf, true for equal infinities.

@@ -30,7 +30,7 @@ def _counted(classes: Tensor, n_valid: Tensor) -> Tensor:
 def _draw_clips(rng: torch.Generator, trial: int) -> dict:
     """Clips of 2 to T samples, silence (the middle class) after them; logits of +-300 in half of the trials.
 
-    In the second trial no clip is as long as T.
+    In the second trial no clip is as long as T, and what follows all of them is a surprise to the model.
     """
     n_clips, n_samples, n_classes = ((3, 6, 5), (5, 4, 7), (2, 7, 4), (4, 9, 6))[trial % 4]
     n_valid = torch.randint(2, n_samples - 1, (n_clips,), generator=rng)
@@ -39,6 +39,8 @@ def _draw_clips(rng: torch.Generator, trial: int) -> dict:
     classes = torch.where(torch.arange(n_samples) < n_valid[:, None], classes, n_classes // 2)
     logits = 1.2 * torch.randn(n_clips, n_samples, n_classes, generator=rng)
     logits += 1.5 * F.one_hot(classes, n_classes)  # a model that has learnt something
+    if trial % 4 == 1:
+        logits[:, -1] -= 4 * F.one_hot(classes[:, -1], n_classes)
     if trial % 4 >= 2:
         logits[0, 1] = torch.where(torch.arange(n_classes) == classes[0, 1], -300.0, logits[0, 1])
         logits[-1, 0] = logits[-1, 0] + 300.0
