@@ -19,6 +19,7 @@ from course_lib.grading.submissions import Content
 __all__ = ["Answer", "Answers", "denied_name", "read_answers", "read_contents"]
 
 MAX_CELL_CHARS = 100_000
+_MAX_CELLS = 100  # for one exercise, of which the one before the check is looked for
 _SHOWN_CHARS = 2_000  # of a cell that is too long
 # Possessive, so that a line of a million blanks takes no longer than it must. "#Exercise 1.2:" is good enough, too.
 _EXERCISE = re.compile(r"^[ \t]*+#++[ \t]*+EXERCISE[ \t]++(\d{1,2})\.(\d{1,3})[ \t]*+[:.]?+[ \t]*+$", re.M | re.I)
@@ -137,7 +138,7 @@ def _choose(one: str, cells: Sequence[Cell], places: list[int], notes: Notes) ->
     attempts = [i for i in places if not _STUB.search(cells[i].source[:MAX_CELL_CHARS])] or places
     if len({cells[i].source for i in attempts}) == 1:
         return attempts[-1]
-    checked = [i for i in attempts if _is_checked(one, cells, i)]
+    checked = [i for i in attempts[-_MAX_CELLS:] if _is_checked(one, cells, i)]
     chosen = (checked or attempts)[-1]
     why = "the one just before its check" if checked else "the last"
     notes.add(f"exercise {one} has {len(attempts)} different cells; {why} counts")

@@ -13,6 +13,7 @@ from course_lib.grading.platforms import is_notebook, is_platforms, notebook_num
 from course_lib.grading.zipped import Place, UnreadableFile
 
 MAX_ENTRIES = 2_000  # of one student: files and folders that are looked at
+_MAX_WRAPPERS = 3
 MAX_DEPTH = 8  # of folders below a student's
 _WRAPPERS = re.compile(r"submitted|assignment_\d+_export", re.IGNORECASE)  # nbgrader, Gradescope
 _NBGRADER = {"source", "release", "autograded", "gradebook.db", "nbgrader_config.py"}
@@ -49,45 +50,58 @@ def list_zip(place: Place) -> list[Listed]:
             continue
         if ".." in parts or name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name):
             problem = "has a name that leads out of its zip"
+        elif len(parts) > MAX_DEPTH:
+            parts, problem = parts[:MAX_DEPTH], f"lies more than {MAX_DEPTH} folders deep"
         listed.append(Listed(parts, Place(place.path, (*place.inside, name), place.is_class), problem))
     return listed
 
 
 def unwrapped(listed: list[Listed]) -> list[Listed]:
-    """Without a folder that merely wraps all of a class's submissions."""
-    for _ in range(3):
-        tops = {one.parts[0] for one in listed if not one.problem}
-        below = [one.parts[1:] for one in listed if not one.problem]
-        if len(tops) != 1 or () in below or not _is_wrapper(*tops, below):
+    """Without the folders that merely wrap all of a class's submissions."""
+    for _ in range(_MAX_WRAPPERS):
+        wrapper = _wrapper([one.parts for one in listed if not one.problem])
+        if not wrapper:
             break
-        listed = [Listed(one.parts[1:], one.place, one.problem) for one in listed if one.parts[1:]]
+        listed = [Listed(one.parts[1:], one.place, one.problem) for one in listed if one.parts[0] == wrapper]
     return listed
 
 
 def _inner_folder(source: Path) -> Path:
-    for _ in range(3):
+    """The same for a folder on disk, which may be too large to list it all."""
+    for _ in range(_MAX_WRAPPERS):
         entries = _entries(source)
-        folders = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
-        if "submitted" in folders and _NBGRADER & {entry.name for entry in entries}:
-            return source / "submitted"
-        files = [entry.name for entry in entries if entry.name not in folders and is_read(entry.name)]
-        if len(folders) != 1 or files:
+        folders = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
+        if len(folders) != 1 and all(entry.name != "submitted" for entry in folders):
             break
-        inner = source / folders[0]
-        if not _is_wrapper(inner.name, [one.parts[1:] for one in _walk(inner, (inner.name,)) if not one.problem]):
+        paths = [(entry.name,) for entry in entries if entry not in folders]
+        for entry in folders:
+            paths += [one.parts for one in _walk(Path(entry.path), (entry.name,)) if not one.problem]
+        wrapper = _wrapper(paths)
+        if not wrapper:
             break
-        source = inner
+        source = source / wrapper
     return source
 
 
-def _is_wrapper(name: str, below: Iterable[tuple[str, ...]]) -> bool:
-    """True if what lies below this one folder is several students': the same notebook in two folders, or in two files
-    that a platform, or `student_notebook.ipynb`, tells apart."""
-    if _WRAPPERS.fullmatch(name):
-        return True
+def _wrapper(paths: list[tuple[str, ...]]) -> str:
+    """The folder that wraps all submissions, or "": nbgrader's `submitted` in a course, what Gradescope exports, or the
+    only folder, if the submissions in it are several students'."""
+    tops = {parts[0] for parts in paths}
+    if "submitted" in tops and tops & _NBGRADER:
+        return "submitted"
+    folders = {parts[0] for parts in paths if len(parts) > 1}
+    if len(folders) != 1 or any(len(parts) == 1 and is_read(parts[0]) for parts in paths):
+        return ""
+    (name,) = folders
+    below = [parts[1:] for parts in paths if len(parts) > 1]
+    return name if _WRAPPERS.fullmatch(name) or _wrapper(below) or _is_several(below) else ""
+
+
+def _is_several(below: Iterable[tuple[str, ...]]) -> bool:
+    """True if the same notebook lies in two folders, or in two files that tell their students apart."""
     holders = defaultdict(set)
     for parts in below:
-        if not parts or not is_read(parts[-1]):
+        if not is_read(parts[-1]):
             continue
         if len(parts) == 1 and is_platforms(parts[0]):
             return True

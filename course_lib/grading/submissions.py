@@ -25,6 +25,7 @@ from course_lib.grading.zipped import MAX_BYTES, Place, UnreadableFile
 MAX_FILES = 20  # of one student: notebooks that are read
 MAX_ZIPS = 5  # of one student: zips that are opened
 MAX_TOTAL_BYTES = 64 << 20  # of one student: all that is read
+_FAULT_BYTES = 8 << 20  # what a damaged file counts for: finding out may have meant unpacking most of it
 MAX_NOTES = 20
 
 
@@ -73,12 +74,15 @@ class Submission:
         """Read its files, at most MAX_TOTAL_BYTES in all. Never raises for what a student can do."""
         contents, left = [], MAX_TOTAL_BYTES
         for file in self.files:
+            data, problem = b"", ""
             try:
-                content = Content(file.name, file.notebook, file.read(min(left, MAX_BYTES)))
+                if left <= 0:
+                    raise UnreadableFile(f"was not read: with it there are more than {MAX_TOTAL_BYTES >> 20} MB")
+                data = file.read(min(left, MAX_BYTES))
             except UnreadableFile as error:
-                content = Content(file.name, file.notebook, problem=str(error))
-            left -= len(content.data)
-            contents.append(content)
+                problem = str(error)
+            left -= len(data) + _FAULT_BYTES * bool(problem)
+            contents.append(Content(file.name, file.notebook, data, problem))
         return tuple(contents)
 
 
