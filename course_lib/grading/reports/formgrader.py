@@ -37,6 +37,7 @@ c = get_config()
 c.CourseDirectory.course_id = "default_course"
 """
 MARKDOWN_CHARS = 20_000
+JOINER = "\u2060"  # cannot be seen, and parts nothing
 NO_RESPONSE = "No response."  # nbgrader's own words
 _COMMENTS = {
     NOT_ATTEMPTED: NO_RESPONSE,
@@ -46,8 +47,10 @@ _COMMENTS = {
 }
 # A name that is a folder, a glob pattern of nbgrader's and a cell of its unquoted CSV file, and means itself in each.
 PLAIN_NAME = re.compile(r"\w[\w.@ +-]{0,98}[\w]|\w")
+HASHED = re.compile(r"\.\.|-[0-9a-f]{10}$")  # what a slug ends with: nobody gets another one's by their name
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
 _LINK = re.compile(r"\](?=[(\[:])")
+_HEADING = re.compile(r"^([ \t>*+.):\d-]*)(#|[=-]+[ \t]*$)", re.M)  # also what makes one of the line before it
 _TEX = re.compile(r"\\(?=href|require|class|style|cssId|mmlToken|unicode|url|html|includegraphics|bbox|data)", re.I)
 
 
@@ -149,7 +152,7 @@ def write_sheets(
 
 def student_id(student: str) -> str:
     """The student's id in the gradebook: the name itself where that is plain, else its slug."""
-    return student if PLAIN_NAME.fullmatch(student) and ".." not in student else slug(student)
+    return student if PLAIN_NAME.fullmatch(student) and not HASHED.search(student) else slug(student)
 
 
 def answer_text(cell: Mapping[str, Any], text: str) -> str:
@@ -176,9 +179,14 @@ def shown_answers(notebook: Mapping[str, Any]) -> dict[str, str]:
 
 
 def harmless_markdown(text: str) -> str:
-    """Markdown that only formats: no HTML, links, pictures or TeX that acts; what it said can still be read."""
+    """Markdown that only formats; what it said can still be read.
+
+    No HTML, pictures, links under another name, or TeX that acts; no headings, since they get ids, which formgrader
+    finds its fields by.
+    """
     text = _TAG.sub("< ", visible(text, MARKDOWN_CHARS))
-    return _TEX.sub(r"\\ ", _LINK.sub("] ", text))
+    text = _TEX.sub(r"\\ ", _LINK.sub("] ", text))
+    return _HEADING.sub(rf"\1{JOINER}\2", text)
 
 
 def _answered(cell: dict[str, Any], found: Mapping[str, ExerciseResult], texts: Mapping[str, str]) -> dict[str, Any]:
