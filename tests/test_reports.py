@@ -20,6 +20,7 @@ import pytest
 from course_lib.exercises import FAILED, NOT_ATTEMPTED, PASSED
 from course_lib.grading.assignment import Assigned, AssignedWritten, Assignment, exercise_seed
 from course_lib.grading.reports import RosterError, write_reports
+from course_lib.grading.reports.gradebook import write_gradebook
 from course_lib.grading.reports.roster import read_roster
 from course_lib.grading.reports.tables import write_file
 from course_lib.grading.reports.texts import cell, count, number, one_line, visible
@@ -74,22 +75,31 @@ def files_in(folder: Path) -> dict[str, bytes]:
 
 def test_grades_has_a_row_a_student_and_leaves_open_what_is_not_known(tmp_path):
     ungraded = result("cy", (PASSED, NOT_GRADED))
-    report(tmp_path, result("bob", (PASSED, PASSED)), result("ada", (REFUSED, MISSING)), ungraded)
+    some = result("bob", (PASSED, PASSED)), result("ada", (REFUSED, MISSING)), ungraded
+    report(tmp_path, *some, assignment=EXERCISES_ONLY)
     header, *rows = read_csv(tmp_path / "grades.csv")
-    assert header == ["student", "points", "max_points", "exercise 01.1", "exercise 01.2", "written_answers",
-                      "needs_attention", "result"]  # fmt: skip
+    assert header == ["student", "points", "max_points", "exercise 01.1", "exercise 01.2", "needs_attention",
+                      "result"]  # fmt: skip
     assert rows == [
-        ["ada", "0", "4.5", "0", "0", "1", "not run: 01.1", "ada"],
-        ["bob", "4.5", "4.5", "2", "2.5", "1", "", "bob"],
-        ["cy", "", "4.5", "2", "", "1", "not graded: 01.2 (start the grader again)", "cy"],
+        ["ada", "0", "4.5", "0", "0", "not run: 01.1", "ada"],
+        ["bob", "4.5", "4.5", "2", "2.5", "", "bob"],
+        ["cy", "", "4.5", "2", "", "not graded: 01.2 (start the grader again)", "cy"],
     ]
+
+
+def test_written_answers_wait_for_a_human_and_none_is_worth_nothing(tmp_path):
+    silent = replace(result("bob"), written=(WrittenAnswer("01.5", 4, " \n"),))
+    report(tmp_path, result("ada"), silent)
+    header, *rows = read_csv(tmp_path / "grades.csv")
+    assert header[5:9] == ["written 01.5", "total", "max_total", "to_mark"]
+    assert [row[5:9] for row in rows] == [["", "", "8.5", "1"], ["0", "2", "8.5", "0"]]
 
 
 def test_an_exercise_that_the_result_lacks_is_not_a_zero(tmp_path):
     one = result()
     report(tmp_path, replace(one, exercises=one.exercises[:1]))
     _, row = read_csv(tmp_path / "grades.csv")
-    assert row[3:5] == ["2", ""] and "not graded: 01.2" in row[6]
+    assert row[3:5] == ["2", ""] and "not graded: 01.2" in row[-2]
 
 
 def test_numbers_are_written_as_people_and_platforms_read_them():
@@ -370,7 +380,8 @@ def test_the_page_says_how_it_stands_with_each_exercise(tmp_path):
     report(tmp_path, replace(one, exercises=(one.exercises[0], failed)))
     page = page_of(tmp_path)
     for part in (
-        '<p class="score">2<span> of 4.5</span></p>', "1 of 2 exercises pass.", "4 points more, are marked by hand",
+        '<p class="score">2<span> of 4.5</span></p>', "1 of 2 exercises pass.",
+        "4 points more, are still to be marked by hand",
         "expected 1\ngot 2", "<code>x + 1</code>", "<i></i>a = 1\n<i></i>b = 2", "because",
     ):  # fmt: skip
         assert part in page, part
@@ -391,6 +402,83 @@ def test_no_report_holds_salt_or_seed(tmp_path):
     seeds = [str(exercise_seed(SALT, "ada", one.exercise_id)) for one in HOMEWORK.exercises]
     for name, content in files_in(tmp_path).items():
         assert not any(secret in content.decode() for secret in (SALT, *seeds)), name
+
+
+# ---- marks by hand
+
+
+@pytest.fixture
+def gradebook(tmp_path):
+    """nbgrader's own gradebook of three students, as `course grade` leaves it."""
+    api = pytest.importorskip("nbgrader.api")
+    silent = replace(result("cy"), written=(WrittenAnswer("01.5", 4, ""),))
+    students = [result("ada", text="it is so"), result("bob", (PASSED, PASSED)), silent]
+    write_gradebook(tmp_path / "nbgrader", HOMEWORK, lambda: iter(students))
+    with api.Gradebook(f"sqlite:///{tmp_path / 'nbgrader' / 'gradebook.db'}") as book:
+        yield book, students
+
+
+def mark(book, student: str, cell: str, points: float | None = None, comment: str = "") -> None:
+    """As formgrader does."""
+    if points is not None:
+        grade = book.find_grade(cell, "01_sound_as_data", "hw1", student)
+        grade.manual_score, grade.needs_manual_grade = points, False
+    if comment:
+        book.find_comment(cell, "01_sound_as_data", "hw1", student).manual_comment = comment
+    book.db.commit()
+
+
+def test_once_written_answers_are_marked_reports_hold_whole_grades(tmp_path, gradebook):
+    book, students = gradebook
+    mark(book, "ada", "written-01-5", 3.5, "Well said. <i>But</i> why?")
+    notes = report(tmp_path, *students)
+    header, *rows = read_csv(tmp_path / "grades.csv")
+    totals = {row[0]: row[header.index("total")] for row in rows}
+    assert totals == {"ada": "5.5", "bob": "", "cy": "2"}
+    for student in ("ada", "cy"):  # as nbgrader's exporter has it
+        assert float(totals[student]) == book.find_submission("hw1", student).score
+    titles, possible, canvas = canvas_import(tmp_path / "canvas.csv")
+    assert possible == {"hw1 exercises": "4.5", "hw1": "8.5"} and list(possible) == titles
+    assert {row["Student"]: (row["hw1 exercises"], row["hw1"]) for row in canvas} == {
+        "ada": ("2", "5.5"), "bob": ("4.5", ""), "cy": ("2", "2")
+    }  # fmt: skip
+    moodle = {row[1]: row[5:7] for row in read_csv(tmp_path / "moodle.csv")[1:]}
+    assert moodle == {"ada": ["5.5", "8.5"], "cy": ["2", "8.5"]}
+    assert any("moodle.csv until" in note and "bob" in note for note in notes)
+    page = page_of(tmp_path)
+    assert "5.5<span> of 8.5</span>" in page and "3.5 of 4 points" in page
+    assert "Well said. &lt;i&gt;But&lt;/i&gt; why?" in page
+
+
+def test_a_mark_overruled_by_hand_goes_before_the_automatic_one(tmp_path, gradebook):
+    book, students = gradebook
+    mark(book, "ada", "check-01-2", 1.5)
+    mark(book, "ada", "exercise-01-2", comment="The idea is right.")
+    report(tmp_path, *students)
+    header, row, *_ = read_csv(tmp_path / "grades.csv")
+    assert row[:5] == ["ada", "3.5", "4.5", "2", "1.5"]
+    assert canvas_import(tmp_path / "canvas.csv")[0] == ["hw1 exercises"]  # no written answer has been marked yet
+    page = page_of(tmp_path)
+    assert "1.5 of 2.5 points, by hand" in page and "The idea is right." in page
+    body = json.loads((tmp_path / "gradescope" / "ada.json").read_text("ascii"))
+    assert body["score"] == 3.5 == sum(test["score"] for test in body["tests"])
+
+
+def test_a_mark_for_an_answer_that_has_changed_is_waited_for(tmp_path, gradebook):
+    book, students = gradebook
+    mark(book, "ada", "written-01-5", 3.5)
+    students[0] = replace(students[0], written=(WrittenAnswer("01.5", 4, "another answer"),))
+    write_gradebook(tmp_path / "nbgrader", HOMEWORK, lambda: iter(students))
+    report(tmp_path, *students)
+    header, row, *_ = read_csv(tmp_path / "grades.csv")
+    assert row[header.index("written 01.5")] == "" and row[header.index("to_mark")] == "1"
+
+
+def test_a_gradebook_that_cannot_be_read_is_told_and_keeps_no_report_back(tmp_path):
+    (tmp_path / "nbgrader").mkdir()
+    (tmp_path / "nbgrader" / "gradebook.db").write_bytes(b"no database" * 1000)
+    (note,) = report(tmp_path, result())
+    assert "gradebook.db cannot be read" in note and (tmp_path / "grades.csv").exists()
 
 
 # ---- files

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from course_lib.grading.assignment import Assignment
 from course_lib.grading.reports import feedback, gradescope
+from course_lib.grading.reports.hand_marks import HandMarks, read_hand_marks
 from course_lib.grading.reports.roster import RosterError, read_roster
 from course_lib.grading.reports.tables import grades_header, grades_row, write_csv, write_file
 from course_lib.grading.reports.uploads import Uploads
@@ -29,16 +30,24 @@ def write_reports(
     """Write all that people and platforms want to read: grades.csv, canvas.csv, moodle.csv, feedback/SLUG.html and
     gradescope/SLUG.json; with `similarity` similar.csv and similar.html; with `gradebook` nbgrader/gradebook.db.
 
-    Args:    results: called to read the results from the start, more than once, in any order; the same results give
-                 the same bytes.
+    Marks and comments that somebody gave by hand in nbgrader/gradebook.db come into all of them.
+
+    Args:    results: called to read the results from the start, more than once, in any order; the same results
+                 and marks give the same bytes.
              roster: see reports.roster; without it, people are who their files say they are.
     Returns: what the instructor should know, a line each; none of it kept a report from being written.
     Raises:  RosterError if the roster cannot be used.
     """
-    uploads = Uploads(assignment, read_roster(roster) if roster else None)
+    people = read_roster(roster) if roster else None
     out_dir.mkdir(parents=True, exist_ok=True)
-    _write_one_by_one(out_dir, assignment, results, uploads)
-    notes = uploads.write(out_dir)
+    marks, notes = HandMarks(), ()
+    try:
+        marks = read_hand_marks(out_dir / "nbgrader" / "gradebook.db", assignment)
+    except ValueError as error:
+        notes = (str(error),)
+    uploads = Uploads(assignment, people, with_total=marks.has_written)
+    _write_one_by_one(out_dir, assignment, results, marks, uploads)
+    notes += uploads.write(out_dir)
     if similarity:
         from course_lib.grading.reports.similar import write_similar
 
@@ -52,7 +61,9 @@ def write_reports(
     return notes
 
 
-def _write_one_by_one(out_dir: Path, assignment: Assignment, results: Results, uploads: Uploads) -> None:
+def _write_one_by_one(
+    out_dir: Path, assignment: Assignment, results: Results, marks: HandMarks, uploads: Uploads
+) -> None:
     """A student's own files and rows. What could not be graded yet goes to no platform, lest it be taken for a mark."""
     pages, jsons = out_dir / feedback.FOLDER, out_dir / gradescope.FOLDER
     for folder in (pages, jsons):
@@ -60,15 +71,16 @@ def _write_one_by_one(out_dir: Path, assignment: Assignment, results: Results, u
     template = feedback.load_template()
     grades, made = [], set()
     for result in results():
+        standing = marks.standing(assignment, result)
         page = pages / f"{slug(result.student)}.html"
-        write_file(page, feedback.page(template, assignment, result))
+        write_file(page, feedback.page(template, assignment, result, standing))
         made.add(page)
-        grades.append(grades_row(assignment, result))
-        if result.is_complete:
+        grades.append(grades_row(assignment, result, standing))
+        if standing.points is not None:
             body = jsons / f"{slug(result.student)}.json"
-            write_file(body, gradescope.results_json(assignment, result))
+            write_file(body, gradescope.results_json(assignment, result, standing))
             made.add(body)
-            uploads.add(result)
+            uploads.add(result, standing)
     grades.sort(key=lambda row: str(row[0]))
     write_csv(out_dir / "grades.csv", grades_header(assignment), grades, marked=True)
     for stale in {*pages.glob("*.html"), *jsons.glob("*.json"), *pages.glob(".*.tmp"), *jsons.glob(".*.tmp")} - made:

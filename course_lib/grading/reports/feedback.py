@@ -17,8 +17,10 @@ from markupsafe import Markup, escape
 
 from course_lib.exercises import FAILED, NOT_ATTEMPTED, PASSED
 from course_lib.grading.assignment import Assignment
+from course_lib.grading.reports.hand_marks import Standing
+from course_lib.grading.reports.tables import max_total
 from course_lib.grading.reports.texts import count, number, one_line, visible
-from course_lib.grading.results import MISSING, NOT_GRADED, REFUSED, ExerciseResult, SubmissionResult
+from course_lib.grading.results import MISSING, NOT_GRADED, REFUSED, ExerciseResult, SubmissionResult, WrittenAnswer
 
 FOLDER = "feedback"
 MAX_LINES, MAX_CHARS = 400, 30_000  # of one answer: a longer one is shown in part, so that no page grows without bound
@@ -45,35 +47,34 @@ def load_template() -> Template:
     return environment.from_string((here / "feedback.html.jinja").read_text("utf-8"))
 
 
-def page(template: Template, assignment: Assignment, result: SubmissionResult) -> str:
+def page(template: Template, assignment: Assignment, result: SubmissionResult, standing: Standing) -> str:
+    # What nobody has marked yet counts for neither side, so that a page before marking by hand discourages nobody.
+    known = [points for points in (*standing.exercises.values(), *standing.written.values()) if points is not None]
+    to_mark = sum(one.points for one in assignment.written if one.written_id in standing.to_mark)
     return template.render(
         name=assignment.name,
         student=one_line(result.student),
-        points=number(result.points),
-        max_points=number(result.max_points),
-        summary=summary(result),
+        points=number(sum(known)),
+        max_points=number(max_total(assignment) - to_mark),
+        summary=summary(result, standing, to_mark),
         notes=[one_line(note) for note in result.notes[:20]],
-        exercises=[_exercise(one) for one in result.exercises],
-        written=[
-            {"id": one.written_id, "points": f"up to {count(one.max_points, 'point')}", "text": _cut(one.text)[0]}
-            for one in result.written
-        ],
+        exercises=[_exercise(one, standing) for one in result.exercises],
+        written=[_written(one, standing) for one in result.written],
         files=", ".join(one_line(name, 100) for name in result.files[:10]),
     )
 
 
-def summary(result: SubmissionResult) -> str:
-    """Where the learner stands, in a sentence or three."""
+def summary(result: SubmissionResult, standing: Standing, to_mark: float) -> str:
+    """Where the learner stands, in a sentence or three. `to_mark`: the points that written answers may still bring."""
     n_passed, n = sum(one.status == PASSED for one in result.exercises), len(result.exercises)
     parts = ["All exercises pass." if n_passed == n else f"{n_passed} of {count(n, 'exercise')} pass."] if n else []
-    waiting = sum(one.status == NOT_GRADED for one in result.exercises)
+    waiting = sum(points is None for points in standing.exercises.values())
     parts += [f"{count(waiting, 'exercise')} could not be graded yet, so your points may rise."] if waiting else []
-    written = sum(one.max_points for one in result.written)
-    parts += [f"Written answers, {count(written, 'point')} more, are marked by hand."] if result.written else []
+    parts += [f"Written answers, {count(to_mark, 'point')} more, are still to be marked by hand."] if to_mark else []
     return " ".join(parts)
 
 
-def _exercise(one: ExerciseResult) -> dict[str, Any]:
+def _exercise(one: ExerciseResult, standing: Standing) -> dict[str, Any]:
     tone, tick, state, words = _LOOKS[one.status]
     telling = one.status in (FAILED, REFUSED, NOT_GRADED)  # the others say all in their word and sentence
     return {
@@ -84,12 +85,29 @@ def _exercise(one: ExerciseResult) -> dict[str, Any]:
         "tick": tick,
         "state": state,
         "words": words,
-        "points": f"{number(one.points)} of {count(one.max_points, 'point')}",
+        "points": _points(standing.exercises.get(one.exercise_id), one.max_points)
+        + (", by hand" if one.exercise_id in standing.overruled else ""),
+        "comment": visible(standing.comments.get(one.exercise_id, ""), 4000),
         "message": visible(one.message, 4000) if telling else "",
         "hint": _with_code(one.hint),
         "code": _numbered(one.source),
         "is_open": telling,
     }
+
+
+def _written(one: WrittenAnswer, standing: Standing) -> dict[str, Any]:
+    points, text = standing.written.get(one.written_id), _cut(one.text)[0].strip("\n")
+    return {
+        "id": one.written_id,
+        "state": "To be marked by hand" if points is None else "Marked by hand" if text else "Not answered",
+        "points": _points(points, one.max_points),
+        "comment": visible(standing.comments.get(one.written_id, ""), 4000),
+        "text": text,
+    }
+
+
+def _points(points: float | None, max_points: float) -> str:
+    return f"{'up to' if points is None else f'{number(points)} of'} {count(max_points, 'point')}"
 
 
 def _with_code(text: str) -> Markup:

@@ -11,31 +11,38 @@ from __future__ import annotations
 import html
 
 from course_lib.grading.assignment import Assignment
+from course_lib.grading.reports.hand_marks import Standing
 from course_lib.grading.reports.roster import Person
-from course_lib.grading.reports.tables import Row
+from course_lib.grading.reports.tables import Row, max_total
 from course_lib.grading.reports.texts import count, number
-from course_lib.grading.results import SubmissionResult
+from course_lib.grading.results import NOT_GRADED, SubmissionResult
 
 FILE = "moodle.csv"
 HEADER = ["Identifier", "Full name", "Username", "ID number", "Email address", "Grade", "Maximum Grade",
           "Last modified (grade)", "Feedback comments"]  # fmt: skip
 
 
-def row(assignment: Assignment, person: Person, result: SubmissionResult) -> Row:
+def row(assignment: Assignment, person: Person, result: SubmissionResult, standing: Standing, with_total: bool) -> Row:
+    """Args:    with_total: the grade is that of the whole, not that of the exercises alone."""
+    grade = (standing.total, max_total(assignment)) if with_total else (standing.points, assignment.max_points)
     return [
         person.identifier, person.name or result.student, person.username, person.id_number, person.email,
-        result.points, assignment.max_points, person.last_modified, comment(assignment, result),
+        *grade, person.last_modified, comment(assignment, result, standing, with_total),
     ]  # fmt: skip
 
 
-def comment(assignment: Assignment, result: SubmissionResult) -> str:
+def comment(assignment: Assignment, result: SubmissionResult, standing: Standing, with_total: bool) -> str:
     """One line, as HTML because Moodle shows it as such: so nothing of it is the student's."""
-    each = [
-        f"{one.exercise_id}: {number(one.points)}/{number(one.max_points)} ({one.status})" for one in result.exercises
-    ]
-    written = sum(one.points for one in assignment.written)
-    later = f"; written answers ({count(written, 'point')}) are marked by hand" if assignment.written else ""
-    return html.escape(", ".join(each) + later)
+    status = {one.exercise_id: one.status for one in result.exercises}
+    how = {one.exercise_id: status.get(one.exercise_id, NOT_GRADED) for one in assignment.exercises}
+    how |= dict.fromkeys(standing.overruled, "by hand")
+    rows = [(one.exercise_id, standing.exercises[one.exercise_id], one.points) for one in assignment.exercises]
+    if with_total:
+        rows += [(one.written_id, standing.written[one.written_id], one.points) for one in assignment.written]
+    parts = [f"{one}: {number(got or 0)}/{number(of)} ({how.get(one, 'by hand')})" for one, got, of in rows]
+    later = 0 if with_total else sum(one.points for one in assignment.written)
+    text = ", ".join(parts) + (f"; written answers ({count(later, 'point')}) are marked by hand" if later else "")
+    return html.escape(text)
 
 
 def identity(person: Person) -> str:

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from course_lib.grading.assignment import Assignment
+from course_lib.grading.reports.hand_marks import Standing
 from course_lib.grading.reports.texts import cell, count, one_line
-from course_lib.grading.results import NOT_GRADED, REFUSED, SubmissionResult, slug
+from course_lib.grading.results import REFUSED, SubmissionResult, slug
 
 Row = list[str | float | None]
 
@@ -41,25 +42,28 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Row], marked: bo
 
 def grades_header(assignment: Assignment) -> list[str]:
     exercises = [f"exercise {one.exercise_id}" for one in assignment.exercises]
-    return ["student", "points", "max_points", *exercises, "written_answers", "needs_attention", "result"]
+    written = [f"written {one.written_id}" for one in assignment.written]
+    by_hand = [*written, "total", "max_total", "to_mark"] if written else []
+    return ["student", "points", "max_points", *exercises, *by_hand, "needs_attention", "result"]
 
 
-def grades_row(assignment: Assignment, result: SubmissionResult) -> Row:
+def grades_row(assignment: Assignment, result: SubmissionResult, standing: Standing) -> Row:
     """Points that are not known yet stay empty: whoever adds them up shall notice."""
-    points = {one.exercise_id: one.points for one in result.exercises if one.status != NOT_GRADED}
-    total = result.points if result.is_complete else None
-    each = [points.get(one.exercise_id) for one in assignment.exercises]
-    n_written = sum(bool(answer.text.strip()) for answer in result.written)
-    return [result.student, total, assignment.max_points, *each, n_written, attention(assignment, result),
-            slug(result.student)]  # fmt: skip
+    by_hand = [*standing.written.values(), standing.total, max_total(assignment), len(standing.to_mark)]
+    return [
+        result.student, standing.points, assignment.max_points, *standing.exercises.values(),
+        *(by_hand if assignment.written else []), attention(result, standing), slug(result.student),
+    ]  # fmt: skip
 
 
-def attention(assignment: Assignment, result: SubmissionResult) -> str:
+def max_total(assignment: Assignment) -> float:
+    return assignment.max_points + sum(one.points for one in assignment.written)
+
+
+def attention(result: SubmissionResult, standing: Standing) -> str:
     """What a human should look at; empty for most."""
-    found = {one.exercise_id: one.status for one in result.exercises}
-    wanted = [one.exercise_id for one in assignment.exercises]
-    not_graded = [exercise_id for exercise_id in wanted if found.get(exercise_id, NOT_GRADED) == NOT_GRADED]
-    refused = [exercise_id for exercise_id, status in found.items() if status == REFUSED]
+    not_graded = [exercise_id for exercise_id, points in standing.exercises.items() if points is None]
+    refused = [one.exercise_id for one in result.exercises if one.status == REFUSED]
     parts = [f"not graded: {', '.join(not_graded)} (start the grader again)"] if not_graded else []
     parts += [f"not run: {', '.join(refused)}"] if refused else []
     parts += [one_line(note, 150) for note in result.notes[:5]]

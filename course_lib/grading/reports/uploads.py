@@ -7,6 +7,7 @@ from pathlib import Path
 
 from course_lib.grading.assignment import Assignment
 from course_lib.grading.reports import canvas, moodle
+from course_lib.grading.reports.hand_marks import Standing
 from course_lib.grading.reports.roster import Roster, from_file_names
 from course_lib.grading.reports.tables import Row, write_csv
 from course_lib.grading.reports.texts import one_line
@@ -17,31 +18,45 @@ class Uploads:
     """Both files. Kept in memory: two rows a student, half a kilobyte or so.
 
     Args:    roster: None: people are who their files say they are.
+             with_total: somebody has marked written answers, so that there are grades for the whole; without, there are
+                 those for the exercises.
     """
 
-    def __init__(self, assignment: Assignment, roster: Roster | None):
+    def __init__(self, assignment: Assignment, roster: Roster | None, with_total: bool = False):
         self.assignment, self.roster = assignment, roster
+        self.with_total = with_total and bool(assignment.written)
         self._canvas, self._moodle = _Upload(canvas.FILE), _Upload(moodle.FILE)
         self._unknown: list[str] = []
+        self._to_mark: list[str] = []
 
-    def add(self, result: SubmissionResult) -> None:
+    def add(self, result: SubmissionResult, standing: Standing) -> None:
         person = self.roster.find(result) if self.roster else from_file_names(result)
         if person is None:
             self._unknown.append(result.student)
             return
-        self._canvas.add(result.student, canvas.identity(person), canvas.row(person, result))
-        self._moodle.add(result.student, moodle.identity(person), moodle.row(self.assignment, person, result))
+        row = canvas.row(person, result, standing, self.with_total)
+        self._canvas.add(result.student, canvas.identity(person), row)
+        if self.with_total and standing.to_mark:
+            self._to_mark.append(result.student)
+            return
+        row = moodle.row(self.assignment, person, result, standing, self.with_total)
+        self._moodle.add(result.student, moodle.identity(person), row)
 
     def write(self, out_dir: Path) -> tuple[str, ...]:
         """Returns: who is not in the files, and why, in lines for the instructor."""
         columns = self.roster.columns if self.roster else ()
-        self._canvas.write(out_dir, canvas.header(self.assignment, columns), canvas.points_row(self.assignment))
+        header = canvas.header(self.assignment, self.with_total, columns)
+        self._canvas.write(out_dir, header, canvas.points_row(self.assignment, self.with_total))
         self._moodle.write(out_dir, moodle.HEADER)
-        unknown = (
-            f"not in {canvas.FILE} and {moodle.FILE}, because the roster doesn't say who they are: "
-            f"{_names(self._unknown)}; add a column student to it, with the names of their folders or files"
-        )
-        return ((unknown,) if self._unknown else ()) + self._canvas.notes() + self._moodle.notes()
+        notes = []
+        if self._unknown:
+            notes.append(
+                f"not in {canvas.FILE} and {moodle.FILE}, because the roster doesn't say who they are: "
+                f"{_names(self._unknown)}; add a column student to it, with the names of their folders or files"
+            )
+        if self._to_mark:
+            notes.append(f"not in {moodle.FILE} until their written answers are marked: {_names(self._to_mark)}")
+        return (*notes, *self._canvas.notes(), *self._moodle.notes())
 
 
 class _Upload:
