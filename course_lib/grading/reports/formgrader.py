@@ -47,7 +47,7 @@ _COMMENTS = {
 }
 # A name that is a folder, a glob pattern of nbgrader's and a cell of its unquoted CSV file, and means itself in each.
 PLAIN_NAME = re.compile(r"\w[\w.@ +-]{0,98}[\w]|\w")
-HASHED = re.compile(r"\.\.|-[0-9a-f]{10}$")  # what a slug ends with: nobody gets another one's by their name
+HASHED = re.compile(r"-[0-9a-f]{10}$")  # what a slug ends with: nobody gets another one's by their name
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
 _LINK = re.compile(r"\](?=[(\[:])")
 _HEADING = re.compile(r"^([ \t>*+.):\d-]*)(#|[=-]+[ \t]*$)", re.M)  # also what makes one of the line before it
