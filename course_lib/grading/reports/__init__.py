@@ -72,16 +72,16 @@ def _write_one_by_one(
     grades, made = [], set()
     for result in results():
         standing = marks.standing(assignment, result)
-        page = pages / f"{slug(result.student)}.html"
-        write_file(page, feedback.page(template, assignment, result, standing))
-        made.add(page)
+        name = slug(result.student)
+        write_file(pages / f"{name}.html", feedback.page(template, assignment, result, standing))
+        made.add(f"{name}.html")
         grades.append(grades_row(assignment, result, standing))
         if standing.points is not None:
-            body = jsons / f"{slug(result.student)}.json"
-            write_file(body, gradescope.results_json(assignment, result, standing))
-            made.add(body)
+            write_file(jsons / f"{name}.json", gradescope.results_json(assignment, result, standing))
+            made.add(f"{name}.json")
             uploads.add(result, standing)
     grades.sort(key=lambda row: str(row[0]))
     write_csv(out_dir / "grades.csv", grades_header(assignment), grades, marked=True)
-    for stale in {*pages.glob("*.html"), *jsons.glob("*.json"), *pages.glob(".*.tmp"), *jsons.glob(".*.tmp")} - made:
-        stale.unlink()  # of a student who is no longer there, or left by a grader that was killed
+    for file in (*pages.iterdir(), *jsons.iterdir()):
+        if file.name not in made and file.suffix in (".html", ".json", ".tmp"):
+            file.unlink()  # of a student who is no longer there, or left by a grader that was killed
