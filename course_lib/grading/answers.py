@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from course_lib.grading.cells import Cell, Notes, UnreadableNotebook, read_cells
 from course_lib.grading.denied import denied_name
+from course_lib.grading.platforms import printable
 from course_lib.grading.submissions import Content
 
 __all__ = ["Answer", "Answers", "denied_name", "read_answers", "read_contents"]
@@ -22,9 +23,9 @@ MAX_CELL_CHARS = 100_000
 _MAX_CELLS = 100  # for one exercise, of which the one before the check is looked for
 _SHOWN_CHARS = 2_000  # of a cell that is too long
 # Possessive, so that a line of a million blanks takes no longer than it must. "#Exercise 1.2:" is good enough, too.
-_EXERCISE = re.compile(r"^[ \t]*+#++[ \t]*+EXERCISE[ \t]++(\d{1,2})\.(\d{1,3})[ \t]*+[:.]?+[ \t]*+$", re.M | re.I)
-_WRITTEN = re.compile(r"^[ \t]*+<!--[ \t]*+WRITTEN[ \t]++(\d\d\.\d{1,3})\b[^>\n]*-->[ \t]*+$", re.M)
-_CHECK = re.compile(r"""^check\(\s*+["'](\d\d\.\d{1,3})["']""", re.M)
+_EXERCISE = re.compile(r"^[ \t]*+#++[ \t]*+EXERCISE[ \t]++([0-9]{1,2})\.([0-9]{1,3})[ \t]*+[:.]?+[ \t]*+$", re.M | re.I)
+_WRITTEN = re.compile(r"^[ \t]*+<!--[ \t]*+WRITTEN[ \t]++([0-9]{2}\.[0-9]{1,3})\b[^>\n]*-->[ \t]*+$", re.M)
+_CHECK = re.compile(r"""^check\(\s*+["']([0-9]{2}\.[0-9]{1,3})["']""", re.M)
 _STUB = re.compile(r"^[ \t]*+raise NotImplementedError\b", re.M)
 _TEXT_STUB = "*Your answer here.*"
 
@@ -113,7 +114,7 @@ def _exercises(cells: Sequence[Cell], wanted: frozenset[str], notes: Notes) -> d
         for one in _exercise_ids(cell, notes) & wanted:
             (candidates if cell.kind == "code" else in_text)[one].append(i)
     for one in in_text.keys() - candidates.keys():
-        kind = cells[in_text[one][-1]].kind[:20]
+        kind = printable(cells[in_text[one][-1]].kind[:20])
         notes.add(f"exercise {one} stands in a {kind} cell; it was read as if it were code")
         candidates[one] = in_text[one]
     return {one: _answer(one, cells[_choose(one, cells, candidates[one], notes)].source) for one in sorted(candidates)}

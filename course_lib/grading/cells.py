@@ -11,7 +11,8 @@ from typing import Any
 MAX_NOTEBOOK_BYTES = 32 << 20
 MAX_VALUES = 2_000_000  # lists, objects and items: 32 MB of nothing but brackets would take 2 GB of memory to hold
 MAX_NOTES = 30
-_GRADE_ID = re.compile(r"(exercise|written|check)-(\d\d)-(\d{1,3})")
+_ID = re.compile(r"[0-9]{2}\.[0-9]{1,3}")
+_GRADE_ID = re.compile(r"(exercise|written|check)-([0-9]{2})-([0-9]{1,3})")
 _AGAIN = "open it in Jupyter, save it, and hand in the .ipynb file"
 
 
@@ -118,7 +119,7 @@ def _claims(metadata: Any) -> dict[str, str]:
     course, nbgrader = metadata.get("course"), metadata.get("nbgrader")
     if isinstance(course, dict):
         claims = {name: course.get(name) for name in ("exercise", "written", "check")}
-        found = {name: value for name, value in claims.items() if isinstance(value, str) and len(value) < 10}
+        found = {name: value for name, value in claims.items() if isinstance(value, str) and _ID.fullmatch(value)}
         if found:
             return found
     grade_id = nbgrader.get("grade_id") if isinstance(nbgrader, dict) else None

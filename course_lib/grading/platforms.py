@@ -24,10 +24,9 @@ MAX_NAME = 120  # characters of a student's or a file's name that are kept
 
 # Canvas (lib/content_zipper.rb): sortable name, LATE, user id, attachment id, the file's name; anonymous assignments
 # have anon_ and five characters in place of name and id.
-_CANVAS = re.compile(
-    r"(?:(?P<name>\w+?)_)?(?:LATE_)?(?P<id>\d+|anon_[A-Za-z0-9]+)_(?P<version>\d+)_(?P<rest>.+)", re.DOTALL
-)
-_CANVAS_TEXT = re.compile(r"(?:(?P<name>\w+?)_)?(?:LATE_)?(?P<id>\d+|anon_[A-Za-z0-9]+)_(?P<rest>(?:text|link)\.html)")
+_CANVAS_WHO = r"(?:LATE_)?(?P<anonymous>anon_[A-Za-z0-9]+)|(?P<name>\w+?)_(?:LATE_)?(?P<id>\d+)"
+_CANVAS = re.compile(rf"(?:{_CANVAS_WHO})_(?P<version>\d+)_(?P<rest>.+)", re.DOTALL)
+_CANVAS_TEXT = re.compile(rf"(?:{_CANVAS_WHO})_(?P<rest>(?:text|link)\.html)")
 # Moodle: full name (or "Participant"), participant's number, plugin; then a folder, or the file's name.
 _MOODLE = re.compile(r"(?P<name>.+?_\d+)_assignsubmission_(?:file|onlinetext)(?:_(?P<rest>.*))?", re.DOTALL)
 # Blackboard: assignment, user, the attempt's time, the file's name.
@@ -70,7 +69,7 @@ def read_name(name: str) -> Named:
     if (found := _MOODLE.fullmatch(name)) and found["rest"]:
         return Named(printable(found["name"]), found["rest"], ("", _copy_number(found["rest"])))
     if found := _CANVAS.fullmatch(name) or _CANVAS_TEXT.fullmatch(name):
-        student = f"{found['name']}_{found['id']}" if found["name"] else found["id"]
+        student = found["anonymous"] or f"{found['name']}_{found['id']}"
         version = found.groupdict().get("version") or ""
         return Named(printable(student), found["rest"], (version.zfill(20), _copy_number(found["rest"])))
     stem = stem_of(name)
