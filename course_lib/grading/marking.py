@@ -22,6 +22,7 @@ from course_lib.grading.sandbox.launch import Job, Limits, Reply, Sandbox, Worke
 
 N_TRIES = 3  # each on a fresh worker, before an exercise is left ungraded
 MESSAGE_CHARS = 4000
+FAULT_CHARS = 300  # of what a worker that failed had to say
 _ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]+")  # of objects in an error's text: another one in every run
 
 
@@ -32,6 +33,10 @@ class _Task:
     assigned: Assigned
     exercise: Exercise
     probe: str  # its source
+
+
+class _NoReply(RuntimeError):
+    """No worker brought back anything that tells about the answer."""
 
 
 class Marker:
@@ -78,24 +83,27 @@ class Marker:
             wall_s=self._limits.wall_s,
         )
         try:
-            reply = self._run(job)
-            outcome = _judge(task, trials, reply)
-        except (WorkerFault, BrokenExercise) as error:
-            message = f"not graded, through no fault of yours: {error}; it will be when the grader is started again"
+            outcome = _judge(task, trials, self._run(job))
+        except (_NoReply, BrokenExercise) as error:
+            message = f"not graded, through no fault of yours: {str(error)[:FAULT_CHARS]}; start the grader again"
             return _result(task, NOT_GRADED, message, source=answer.source)
         return _result(task, outcome.status, outcome.message, outcome.hint, answer.source, outcome.points)
 
     def _run(self, job: Job) -> Reply:
-        """Raises: WorkerFault if N_TRIES workers failed one after another."""
-        for n_left in reversed(range(N_TRIES)):
+        """Raises: _NoReply if N_TRIES workers failed one after another."""
+        for _ in range(N_TRIES):
             try:
                 return self._worker.run(job)
-            except WorkerFault:
-                self._worker.close()
-                self._worker = Worker(self._sandbox, self._limits)
-                if not n_left:
-                    raise
-        raise AssertionError("unreachable: the last try returns or raises")
+            except WorkerFault as error:
+                fault: Exception = error
+            except Exception as error:  # ours: a forged reply that the checks of frames did not foresee, say
+                fault = RuntimeError(f"{type(error).__name__}: {error}")
+            self._renew_worker()
+        raise _NoReply(str(fault)) from fault
+
+    def _renew_worker(self) -> None:
+        self._worker.close()
+        self._worker = Worker(self._sandbox, self._limits)
 
 
 def _prepare(assigned: Assigned) -> _Task:
