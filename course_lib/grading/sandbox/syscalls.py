@@ -11,6 +11,7 @@ import errno
 import os
 import platform
 import struct
+from functools import cache
 
 from course_lib.grading.sandbox.isolation import call
 
@@ -86,7 +87,8 @@ def filter_program(machine: str, pid: int) -> list[Instruction]:
         program += [(_EQUAL, 0, len(block), numbers[column - 1]), *block]
     for first, last in _ranges(allowed_numbers(machine)):
         program += [(_AT_LEAST, 2, 0, last + 1), (_AT_LEAST, 0, 1, first), (_RETURN, 0, 0, _ALLOW)]
-    return [*program, (_AT_LEAST, 1, 0, _NEW), (_RETURN, 0, 0, _ERROR | errno.EPERM), (_RETURN, 0, 0, _ERROR | errno.ENOSYS)]
+    refused, absent = _ERROR | errno.EPERM, _ERROR | errno.ENOSYS
+    return [*program, (_AT_LEAST, 1, 0, _NEW), (_RETURN, 0, 0, refused), (_RETURN, 0, 0, absent)]
 
 
 def _ranges(numbers: set[int]) -> list[tuple[int, int]]:
@@ -99,11 +101,20 @@ def _ranges(numbers: set[int]) -> list[tuple[int, int]]:
     return found
 
 
+@cache
+def _filter_code(pid: int) -> bytes:
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in filter_program(platform.machine(), pid))
+
+
+def prepare(pid: int) -> None:
+    """Assemble the filter for a process that will have this id, so that it need not."""
+    _filter_code(pid)
+
+
 def allow_computing_only() -> None:
     """For this process and its threads, for good. Needs no_new_privs.
 
     Raises: OSError if the kernel has no filters.
     """
-    program = filter_program(platform.machine(), os.getpid())
-    code = b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
-    call("prctl", _SET_SECCOMP, _FILTER, ctypes.addressof(_Program(len(program), code)), 0, 0)
+    code = _filter_code(os.getpid())
+    call("prctl", _SET_SECCOMP, _FILTER, ctypes.addressof(_Program(len(code) // 8, code)), 0, 0)

@@ -1,18 +1,22 @@
 """Runs inside the sandbox: a process that has imported torch, and forks a child for each answer.
 
 It reads jobs from standard input and writes what comes back to standard output. It never runs a learner's code itself,
-and no byte of a job or a reply ever passes through its memory (os.splice moves them from pipe to pipe in the kernel):
-the next child, a copy of it, could read it there.
+and no byte of a job or a reply passes through its memory (os.splice moves them from pipe to pipe in the kernel): the
+next child is a copy of this process, and could read there what somebody else wrote.
+
+Where children cannot have namespaces of their own (many containers), it says so, serves one job and ends.
 """
 
 from __future__ import annotations
 
 import array
+import contextlib
 import fcntl
 import gc
 import json
 import os
 import select
+import signal
 import struct
 import sys
 import termios
@@ -25,30 +29,45 @@ if __name__ == "__main__":
 from course_lib.grading.sandbox import isolation, syscalls
 
 READY, BROKEN = b"R", b"E"  # a child's first byte: it is shut in, or why it could not be
+SHUT_IN, FILTERED, OPEN = "shut in", "filtered", "open"  # namespaces and filter, filter only, nothing (unsafe)
+START_S = 60.0  # for a child to be ready; a tenth of a second is long
+LEAST_BYTES = 4096  # pieces shorter than this wait a little for more
 
 
 def main() -> None:
-    """`worker.py LIMITS`: a JSON object of launch.Limits, `isolate` and `show_answers`."""
-    limits = json.loads(sys.argv[1])
-    isolation.give_up_root()
-    pid_namespace = isolation.enter_namespaces()
-    warm_up(limits["show_answers"])
-    say({"isolates": True})
-    while serve(limits, pid_namespace):
+    """`worker.py OPTIONS`: JSON of launch.Limits' fields, `way` (bubblewrap, custom, unsafe) and `show_answers`."""
+    options = json.loads(sys.argv[1])
+    for library in ("OMP", "MKL", "OPENBLAS"):
+        os.environ[f"{library}_NUM_THREADS"] = "1"  # a process with threads cannot enter a user namespace
+    way, why, pid_namespace = OPEN, "started with no sandbox", -1
+    if options["way"] == "custom":  # there, python's own files may be readable by root only
+        rehearse()
+    if options["way"] != "unsafe":
+        way, why, pid_namespace = choose_way()
+    warm_up(options["show_answers"])
+    if way == SHUT_IN:
+        why = try_child(options, pid_namespace)
+        way = FILTERED if why else SHUT_IN
+    say({"isolates": way == SHUT_IN, "why": why})
+    while serve(options, way, pid_namespace) and way == SHUT_IN:
         pass
+
+
+def choose_way() -> tuple[str, str, int]:
+    """Give up root, then go into namespaces if that is possible here."""
+    if not syscalls.is_supported():
+        raise SystemExit("no filter of kernel calls for this processor: need x86_64 or aarch64")
+    isolation.give_up_root()
+    try:
+        return SHUT_IN, "", isolation.enter_namespaces()
+    except OSError as error:
+        return FILTERED, f"{type(error).__name__}: {error}", -1
 
 
 def warm_up(show_answers: bool) -> None:
     """Import and touch what answers use, so that no child pays for it."""
-    import random  # noqa: F401
-
-    import numpy as np  # noqa: F401
-    import torch
-
-    from course_lib.grading.sandbox import answering
-
-    torch.set_num_threads(1)
-    answering.rehearse()
+    rehearse()
+    syscalls.prepare(1)
     if show_answers:
         from course_lib.exercises import list_exercises
 
@@ -58,13 +77,36 @@ def warm_up(show_answers: bool) -> None:
     isolation.collapse_pages()
 
 
+def rehearse() -> None:
+    from course_lib.grading.sandbox import answering
+
+    answering.rehearse()
+
+
+def try_child(options: dict, pid_namespace: int) -> str:
+    """Shut a first child in. Returns what went wrong, or ""."""
+    reply_out, reply_in = os.pipe()
+    try:
+        pid = isolation.fork_apart(pid_namespace)
+    except OSError as error:
+        return f"{type(error).__name__}: {error}"
+    if pid == 0:
+        become_ready(options, SHUT_IN, None, reply_in)
+        os._exit(0)
+    os.close(reply_in)
+    said = read_up_to(reply_out, 2000)
+    os.close(reply_out)
+    os.waitpid(pid, 0)
+    return "" if said == READY else said[1:].decode("utf-8", "replace") or "a child died at once"
+
+
 def say(status: dict) -> None:
-    """A word of the worker's own: an empty chunk, then its length and JSON."""
+    """A word of the worker's own: an empty piece, then its length and JSON."""
     text = json.dumps(status).encode()
     os.write(1, struct.pack(">II", 0, len(text)) + text)
 
 
-def serve(limits: dict, pid_namespace: int) -> bool:
+def serve(options: dict, way: str, pid_namespace: int) -> bool:
     """One job. False at the end of the input."""
     head = read_up_to(0, 16)
     if len(head) < 16:
@@ -72,106 +114,117 @@ def serve(limits: dict, pid_namespace: int) -> bool:
     wall_s, n_bytes = struct.unpack(">dQ", head)
     job_out, job_in = os.pipe()
     reply_out, reply_in = os.pipe()
-    pid = isolation.fork_apart(pid_namespace)
+    pid = isolation.fork_apart(pid_namespace) if way == SHUT_IN else os.fork()
     if pid == 0:
-        run_child(limits, job_out, reply_in)
+        run_child(options, way, job_out, reply_in)
+    child = os.pidfd_open(pid)
     os.close(job_out)
     os.close(reply_in)
-    child = os.pidfd_open(pid)
     deadline_s = time.monotonic() + wall_s
-    os.write(job_in, head[8:])
-    move(0, job_in, n_bytes)
-    os.close(job_in)
-    status = relay(reply_out, child, deadline_s, limits["reply_bytes"])
-    isolation.libc.kill(pid, 9)
-    _, code, used = os.wait4(pid, 0)
+    try:
+        with contextlib.suppress(BrokenPipeError):  # a child that did not take it all says why
+            os.write(job_in, head[8:])
+            move(0, job_in, n_bytes)
+        os.close(job_in)
+        status = relay(reply_out, child, deadline_s, options["reply_bytes"])
+    finally:
+        os.kill(pid, signal.SIGKILL)  # all of its namespace goes with it
+    _, code, _ = os.wait4(pid, 0)
     os.close(reply_out)
     os.close(child)
-    exit_code = os.waitstatus_to_exitcode(code)
-    say(status | {"exit": exit_code, "cpu_s": used.ru_utime + used.ru_stime})
-    return status["state"] != "broken"
+    say(status | {"exit": os.waitstatus_to_exitcode(code)})
+    return True
 
 
 def relay(reply: int, child: int, deadline_s: float, max_bytes: int) -> dict:
-    """Pass one frame on, as it comes. Returns how that went."""
-    poll = select.poll()
-    poll.register(reply, select.POLLIN)
-
-    def wait() -> bool:
-        return bool(poll.poll(max(0.0, deadline_s - time.monotonic()) * 1000))
-
-    if not wait():
-        return {"state": "broken", "text": "a child was not ready in time"}
-    first = os.read(reply, 1)
-    if first != READY:
-        return {"state": "broken", "text": os.read(reply, 2000).decode("utf-8", "replace")}
+    """Pass one frame on, as it comes. Returns how that went: answered, ended, late, long or broken."""
+    if not wait_for(reply, time.monotonic() + START_S) or os.read(reply, 1) != READY:
+        raise SystemExit(f"a child could not be shut in: {os.read(reply, 2000)!r}")
     head = b""
     while len(head) < 8:
-        if not wait():
+        if not wait_for(reply, deadline_s):
             return {"state": "late"}
         piece = os.read(reply, 8 - len(head))
         if not piece:
-            return wait_for_end(child, deadline_s)
+            return {"state": "ended" if wait_for(child, deadline_s) else "late"}
         head += piece
     left = int.from_bytes(head, "big")
     if left > max_bytes:
         return {"state": "long"}
     os.write(1, struct.pack(">I", 8) + head)
-    waiting = array.array("i", [0])
     while left:
-        if not wait():
+        if not wait_for(reply, deadline_s):
             return {"state": "late"}
-        fcntl.ioctl(reply, termios.FIONREAD, waiting)
-        n_bytes = min(waiting[0], left)
+        n_bytes = min(n_waiting(reply), left)
+        if n_bytes < min(left, LEAST_BYTES):
+            time.sleep(0.001)  # a byte at a time would keep us and the grader busy
+            n_bytes = min(n_waiting(reply), left)
         if not n_bytes:
-            return wait_for_end(child, deadline_s)
+            return {"state": "ended" if wait_for(child, deadline_s) else "late"}
         os.write(1, struct.pack(">I", n_bytes))
         move(reply, 1, n_bytes)
         left -= n_bytes
     return {"state": "answered"}
 
 
-def wait_for_end(child: int, deadline_s: float) -> dict:
-    """The child has closed its pipe without a whole reply: see whether it ends by itself."""
+def wait_for(fd: int, deadline_s: float) -> bool:
+    """Whether there is something to read (of a process: whether it has ended) by then."""
     poll = select.poll()
-    poll.register(child, select.POLLIN)
-    return {"state": "ended" if poll.poll(max(0.0, deadline_s - time.monotonic()) * 1000) else "late"}
+    poll.register(fd, select.POLLIN)
+    poll.register(0, 0)  # reports only that the grader has gone
+    ready = poll.poll(max(0.0, deadline_s - time.monotonic()) * 1000)
+    if any(one == 0 for one, _ in ready):
+        raise SystemExit("the grader has gone")
+    return bool(ready)
+
+
+def n_waiting(pipe: int) -> int:
+    count = array.array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, count)
+    return count[0]
 
 
 def move(source: int, target: int, n_bytes: int) -> None:
     while n_bytes:
         moved = os.splice(source, target, n_bytes)
         if not moved:
-            raise EOFError("the stream ended within a message")
+            raise SystemExit("the grader has gone")
         n_bytes -= moved
 
 
 def read_up_to(fd: int, n_bytes: int) -> bytes:
     data = b""
-    while len(data) < n_bytes:
-        piece = os.read(fd, n_bytes - len(data))
-        if not piece:
-            break
+    while len(data) < n_bytes and (piece := os.read(fd, n_bytes - len(data))):
         data += piece
     return data
 
 
-def run_child(limits: dict, job_fd: int, reply_fd: int) -> None:
-    """Never returns."""
+def become_ready(options: dict, way: str, job_fd: int | None, reply_fd: int) -> tuple[int, object]:
+    """In a child, before any of a learner's code: take the job, close every door, say so."""
+    from course_lib.grading.sandbox import frames
+
     try:
         own_bytes = isolation.mapped_bytes()
-        isolation.enter_child(limits["tmpfs_bytes"])
-        isolation.limit_resources(limits, own_bytes)
-        from course_lib.grading.sandbox import answering, frames
-
-        job = frames.read_job(frames.read_frame(job_fd, 1 << 40))
+        if way == SHUT_IN:
+            isolation.enter_child(options["tmpfs_bytes"])
+        job = None if job_fd is None else frames.read_job(frames.read_frame(job_fd, 1 << 40))
+        isolation.limit_resources(options, own_bytes, count_processes=way == SHUT_IN)
         reply_fd = isolation.keep_only(reply_fd)
-        isolation.give_up_capabilities()
-        syscalls.allow_computing_only()
+        if way != OPEN:
+            isolation.give_up_capabilities()
+            syscalls.allow_computing_only()
         os.write(reply_fd, READY)
     except BaseException as error:
-        os.write(reply_fd, BROKEN + f"{type(error).__name__}: {error}"[:1500].encode())
+        os.write(reply_fd, BROKEN + f"{type(error).__name__}: {error}"[:1500].encode("utf-8", "replace"))
         os._exit(1)
+    return reply_fd, job
+
+
+def run_child(options: dict, way: str, job_fd: int, reply_fd: int) -> None:
+    """Never returns."""
+    from course_lib.grading.sandbox import answering, frames
+
+    reply_fd, job = become_ready(options, way, job_fd, reply_fd)
     try:
         frames.write_frame(reply_fd, frames.reply_frame(answering.answer(job)))
     finally:

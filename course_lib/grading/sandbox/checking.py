@@ -1,0 +1,187 @@
+"""Whether a sandbox holds: an answer that tries to get out of it, run as any learner's is."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from course_lib.grading.sandbox.launch import Job, Limits, Worker, WorkerFault
+from course_lib.grading.sandbox.sandboxes import PACKAGE, Sandbox
+
+_CANARY = "COURSE_LIB_CANARY"
+_PROBE = "def look(fn, inputs):\n    return fn(**inputs)\n"
+_N_PROCESSES = 64  # more than this is a fork bomb
+# Each entry is 1 where the answer could do it. What it is called here, and what that means for the instructor:
+_MEANING = {
+    "network": "it reaches the network of this machine (docker: --network none)",
+    "abstract": "it reaches sockets of programs on this machine (docker: --network none)",
+    "canary": "it reads this machine's files: the folder for temporary files",
+    "home": "it reads this machine's files: your home folder",
+    "answers": "it finds the reference answers (course_lib): no installed copy may be where the worker runs",
+    "environment": "it sees the environment of the grader",
+    "processes": "it sees other processes' memory or environment in /proc",
+    "bomb": f"it can start {_N_PROCESSES} processes at once (docker: --pids-limit 32)",
+    "memory": "its memory is not limited (docker: --memory 4g)",
+    "root": "it is root and may use root's powers",
+    "left": "one answer leaves files that the next one finds",
+}
+_CELL = '''
+import ctypes, os, socket, resource, torch
+from pathlib import Path
+
+
+def can(action, *arguments):
+    try:
+        return bool(action(*arguments))
+    except BaseException:
+        return False
+
+
+def reaches(family, address):
+    with socket.socket(family, socket.SOCK_STREAM) as line:
+        line.settimeout(2)
+        line.connect(address)
+    return True
+
+
+def sees_processes(worker):
+    for entry in os.listdir("/proc"):
+        own = entry in (str(os.getpid()), str(os.getppid())) or not entry.isdigit()
+        if not own and (can(open, f"/proc/{entry}/environ") or can(open, f"/proc/{entry}/mem")):
+            return True
+    return False
+
+
+def starts(n_processes):
+    children = []
+    try:
+        for _ in range(n_processes):
+            child = os.fork()
+            if child == 0:
+                import time
+                time.sleep(30)
+                os._exit(0)
+            children.append(child)
+    except OSError:
+        pass
+    for child in children:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+    return len(children) == n_processes
+
+
+def has_powers():
+    header, sets = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    return ctypes.CDLL(None).capget(header, sets) == 0 and any(sets)
+
+
+def find_answers():
+    import importlib
+    importlib.import_module("course_lib.exercises.framework")
+    return True
+
+
+def has_left(name):
+    found = any(can(os.path.exists, f"{folder}/{name}") for folder in ("/tmp", "/dev/shm", "/var/tmp"))
+    for folder in ("/tmp", "/dev/shm", "/var/tmp"):
+        can(open, f"{folder}/{name}", "w")
+    return found
+
+
+def look(port, address, abstract, canary, home, answers, environment, secret, mark, n_processes):
+    found = {
+        "network": can(reaches, socket.AF_INET, ("127.0.0.1", port)) or can(reaches, socket.AF_INET, (address, port)),
+        "abstract": can(reaches, socket.AF_UNIX, "\\0" + abstract),
+        "canary": can(open, canary),
+        "home": can(open, home),
+        "answers": can(os.path.exists, answers) or can(find_answers),
+        "environment": os.environ.get(environment) == secret,
+        "processes": can(sees_processes, None),
+        "bomb": starts(n_processes),
+        "memory": resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY,
+        "root": can(has_powers),
+        "left": has_left(mark),
+    }
+    return {name: float(value) for name, value in found.items()}
+'''
+
+
+@dataclass(frozen=True)
+class _Bait:
+    """What is laid out for the answer to find."""
+
+    inputs: dict[str, Any]
+    environment: Mapping[str, str]
+
+
+def check_sandbox(sandbox: Sandbox, limits: Limits | None = None) -> list[str]:
+    """Try to get out, twice in a row (about 5 s). Returns: the holes found, in words; empty if it held."""
+    if not sandbox.isolated:
+        return ["there is none: an answer can do whatever you can"]
+    limits = limits or Limits()
+    with _bait() as bait, Worker(sandbox, limits, environment=bait.environment) as worker:
+        job = Job(_CELL, "look", _PROBE, "look", (), [bait.inputs], max(limits.wall_s, 30.0))
+        holes: dict[str, None] = {}
+        for _ in range(2):
+            try:
+                reply = worker.run(job)
+            except WorkerFault as fault:
+                return [f"it does not work: {fault}"]
+            problem = reply.fault or (reply.attempts[0].error if reply.attempts else "no answer")
+            if problem:
+                return [f"what should have tried it failed: {problem.strip()}"]
+            outputs = reply.attempts[0].outputs
+            if set(outputs) != set(_MEANING):
+                return ["what should have tried it came back incomplete"]
+            holes |= dict.fromkeys(_MEANING[name] for name, value in outputs.items() if value.item() != 0)
+        _tidy(bait.inputs["mark"])
+        return list(holes)
+
+
+def _tidy(mark: str) -> None:
+    """Remove what the answer left here, if the sandbox is none."""
+    for folder in ("/tmp", "/dev/shm", "/var/tmp"):
+        Path(folder, mark).unlink(missing_ok=True)
+
+
+@contextmanager
+def _bait() -> Iterator[_Bait]:
+    """Sockets, a file and a variable, as real ones would be."""
+    name, secret = secrets.token_hex(8), secrets.token_hex(16)
+    with (
+        tempfile.NamedTemporaryFile(prefix="course-canary-") as canary,
+        socket.create_server(("", 0)) as server,
+        socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as abstract,
+    ):
+        os.chmod(canary.name, 0o644)
+        abstract.bind(f"\0{name}")
+        abstract.listen()
+        inputs = {
+            "port": server.getsockname()[1], "address": _own_address(), "abstract": name, "canary": canary.name,
+            "home": _file_at_home(), "answers": str(PACKAGE / "exercises" / "framework.py"),
+            "environment": _CANARY, "secret": secret, "mark": f"course-{name}", "n_processes": _N_PROCESSES,
+        }  # fmt: skip
+        yield _Bait(inputs, os.environ | {_CANARY: secret})
+
+
+def _file_at_home() -> str:
+    """Any file that lies openly in the home folder; empty if none does."""
+    home = Path.home()
+    return next((str(path) for path in sorted(home.iterdir()) if path.is_file()), "") if home.is_dir() else ""
+
+
+def _own_address() -> str:
+    """This machine's address on its network, else loopback's."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
+        try:
+            line.connect(("192.0.2.1", 9))  # a documentation address: nothing is sent
+        except OSError:
+            return "127.0.0.1"
+        return line.getsockname()[0]
