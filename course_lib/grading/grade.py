@@ -17,8 +17,9 @@ from pathlib import Path
 
 from course_lib.grading.answers import Answer, read_contents
 from course_lib.grading.assignment import Assignment, read_assignment, write_assignment
-from course_lib.grading.cluster import Cluster, HandIn, MarkerLike, Verdict
+from course_lib.grading.cluster import Cluster
 from course_lib.grading.marking import Marker
+from course_lib.grading.marking_plugin import HandIn, MarkerLike, Verdict
 from course_lib.grading.reports import write_reports
 from course_lib.grading.results import FORMAT, NOT_GRADED, ExerciseResult, SubmissionResult, WrittenAnswer
 from course_lib.grading.results_folder import ResultsFolder

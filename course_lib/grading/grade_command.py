@@ -15,7 +15,7 @@ from rich.table import Table
 from course_lib.grading import grade as grading
 from course_lib.grading import validate as validating
 from course_lib.grading.assignment import Assignment, AssignmentError, choose, read_assignment
-from course_lib.grading.cluster import ClusterError
+from course_lib.grading.marking_plugin import ClusterError
 from course_lib.grading.progress import GradeProgress
 from course_lib.grading.reports import RosterError
 from course_lib.grading.results_folder import InUseError
