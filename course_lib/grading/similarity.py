@@ -144,20 +144,20 @@ def _without_hints(found: list[_Token]) -> tuple[list[_Token], list[bool], int]:
     """The tokens without hints of types in signatures; whether each stands in one; where the first one ends."""
     kept: list[_Token] = []
     flags: list[bool] = []
-    depth, in_def, in_hint, end = 0, False, False, 0
+    depth, in_def, in_hint, in_result, end = 0, False, False, False, 0
     for token in found:
         text = token[1]
         if text == "def":
-            depth, in_def, in_hint = 0, True, False
+            depth, in_def, in_hint, in_result = 0, True, False, False
         elif in_def:
             depth += text in ("(", "[", "{")
             depth -= text in (")", "]", "}")
             if depth <= 0 and text == ":":
-                in_def = in_hint = False
+                in_def = in_hint = in_result = False
                 end = end or len(kept) + 1
             elif text == "->" or (depth == 1 and text == ":"):
-                in_hint = True
-            elif (depth == 1 and text in (",", "=")) or (depth == 0 and text == ")"):
+                in_hint, in_result = True, text == "->" or in_result
+            elif not in_result and ((depth == 1 and text in (",", "=")) or (depth == 0 and text == ")")):
                 in_hint = False
         if not in_hint:
             kept.append(token)

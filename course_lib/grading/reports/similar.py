@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from course_lib.grading.assignment import Assignment
 from course_lib.grading.reports.tables import write_csv, write_file
-from course_lib.grading.reports.texts import one_line, visible
+from course_lib.grading.reports.texts import count, one_line, visible
 from course_lib.grading.results import SubmissionResult, slug
 from course_lib.grading.similarity import SimilarGroup, groups
 
@@ -45,7 +45,7 @@ def write_similar(
     shown = [one for one in found if not one.is_common][:MAX_GROUPS]
     write_file(out_dir / "similar.html", _page(assignment, shown, len(found), _codes(shown, results())))
     n_remarkable = sum(not one.is_common for one in found)
-    return (f"{n_remarkable} groups of answers are the same but for names: similar.html",) if n_remarkable else ()
+    return (f"{count(n_remarkable, 'group')} of answers that are the same but for names: similar.html",) if n_remarkable else ()
 
 
 def _codes(shown: list[SimilarGroup], results: Iterable[SubmissionResult]) -> dict[tuple[str, str], str]:
