@@ -41,10 +41,16 @@ class Job:
 
 @dataclass(frozen=True)
 class Reply:
-    """What a job gave. `fault`: what stopped the learner's code, in words for them; empty if every call was made."""
+    """What a job gave.
+
+    Attributes:
+        fault: what stopped the learner's code, in words for them; empty if every call was made.
+        starved: it was late, but got less than half of its time on a processor: a busy machine, or it slept.
+    """
 
     attempts: list[Attempt]
     fault: str = ""
+    starved: bool = False
 
 
 def job_frame(job: Job) -> Frame:

@@ -181,7 +181,8 @@ class Worker:
             except FrameError as error:
                 return Reply([], f"sent back something that is no reply: {error}")
         if state == "late":
-            return Reply([], f"took longer than {job.wall_s:g} s")
+            starved = type(status.get("cpu_s")) is float and status["cpu_s"] < job.wall_s / 2
+            return Reply([], f"took longer than {job.wall_s:g} s", starved)
         if state == "long":
             return Reply([], f"sent back more than {self._limits.reply_bytes / 2**20:g} MiB")
         if state == "ended" and type(status.get("exit")) is int:

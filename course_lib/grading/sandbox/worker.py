@@ -129,10 +129,10 @@ def serve(options: dict, way: str, pid_namespace: int) -> bool:
         status = relay(reply_out, child, deadline_s, options["reply_bytes"])
     finally:
         os.kill(pid, signal.SIGKILL)  # all of its namespace goes with it
-    _, code, _ = os.wait4(pid, 0)
+    _, code, used = os.wait4(pid, 0)
     os.close(reply_out)
     os.close(child)
-    say(status | {"exit": os.waitstatus_to_exitcode(code)})
+    say(status | {"exit": os.waitstatus_to_exitcode(code), "cpu_s": used.ru_utime + used.ru_stime})
     return True
 
 
