@@ -58,8 +58,10 @@ def get_exercise(exercise_id: str) -> Exercise:
     return known[exercise_id]
 
 
-def check(exercise_id: str, answer: Callable) -> Outcome:
+def check(exercise_id: str, answer: Callable, *, points: float | None = None) -> Outcome:
     """Try an answer on fresh inputs, and print the verdict. Raises nothing but KeyboardInterrupt, for learners.
+
+    `points` is what the exercise is worth in a class that changed it.
 
     While nbgrader runs a notebook (it says so in NBGRADER_EXECUTION), an answer that does not pass raises
     AssertionError: nbgrader gives a cell all of its points unless the cell fails.
@@ -67,14 +69,14 @@ def check(exercise_id: str, answer: Callable) -> Outcome:
     marked = bool(os.environ.get("NBGRADER_EXECUTION"))
     # nbgrader takes any line on stderr for a failure; a right answer may warn.
     with redirect_stderr(StringIO()) if marked else nullcontext():
-        outcome, text = _verdict(exercise_id, answer)
+        outcome, text = _verdict(exercise_id, answer, points)
     if marked and outcome.status != PASSED:
         raise AssertionError(text)
     _say(text)
     return outcome
 
 
-def _verdict(exercise_id: str, answer: Callable) -> tuple[Outcome, str]:
+def _verdict(exercise_id: str, answer: Callable, points: float | None) -> tuple[Outcome, str]:
     """The outcome, and the text that tells it."""
     try:
         exercise = get_exercise(exercise_id)
@@ -82,7 +84,7 @@ def _verdict(exercise_id: str, answer: Callable) -> tuple[Outcome, str]:
         outcome = Outcome(str(exercise_id), FAILED, 0, str(error.args[0]))
         return outcome, f'✗ {outcome.message}. Write check("00.1", your_function).'
     try:
-        outcome = mark(exercise, answer)
+        outcome = mark(exercise, answer, points=points)
     except Exception as error:  # ours, not the learner's: say so, and let Run all go on
         message = f"the check itself broke; please report this: {type(error).__name__}: {error}"
         outcome = Outcome(exercise.id, FAILED, 0, message)

@@ -146,10 +146,10 @@ def compare(
     return Outcome(exercise.id, PASSED, worth, f"passed ({len(trials)} inputs tried, {worth:g} of {_points(worth)})")
 
 
-def mark(exercise: Exercise, fn: Callable, seed: int = SEED_SHOWN) -> Outcome:
+def mark(exercise: Exercise, fn: Callable, seed: int = SEED_SHOWN, points: float | None = None) -> Outcome:
     """Draw, run and compare in this process."""
     trials = draw_trials(exercise, seed)
-    return compare(exercise, trials, run_trials(exercise, fn, trials))
+    return compare(exercise, trials, run_trials(exercise, fn, trials), points)
 
 
 def _difference(exercise: Exercise, inputs: Mapping[str, Any], attempt: Attempt) -> str:

@@ -1,70 +1,79 @@
 """`course release --to FOLDER`: what a class gets, and what its instructor keeps.
 
-The learners' notebooks are those of the course with the assignment's points in them; questions that do not count say
-"not graded", and stay for practice. assignment.toml is for `course grade`; it holds the salt, so it stays secret.
+FOLDER/notebooks/ is for the learners. FOLDER/assignment.toml is for `course grade`, and stays secret: with its salt
+one can work out the inputs that answers are tried on.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-from copy import deepcopy
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
 
-from course_lib.grading.assignment import Assignment
-from course_lib.grading.colab import BADGE_LINE
-from course_lib.grading.release import WRITTEN_MARK, read_source, to_learner
+from course_lib.executing import write_text_atomically
+from course_lib.grading.assignment import Assignment, write_assignment
+from course_lib.grading.release import serialise
+from course_lib.grading.sandbox.launch import Sandbox
+from course_lib.grading.sandbox.sandboxes import SandboxError
+from course_lib.grading.tailored import posed, solved
+from course_lib.grading.validate import Report, validate
 
-if TYPE_CHECKING:
-    from nbformat import NotebookNode
-
-# "### Exercise 01.2 · mu-law · ●●○ · 3 points · 12 min", "**Exercise 00.1: a tone** ●○○ (2 points, 5 minutes)"
-WORTH = re.compile(r"((?:Exercise|Written question) (\d\d\.\d+)\b.*?)\d+(?:\.\d+)? points?\b")
-
-
-def solved(root: Path, numbers: Iterable[str], assignment: Assignment) -> dict[str, NotebookNode]:
-    """The notebooks of solutions/ with these numbers, by name, with the assignment's points."""
-    wanted = set(numbers)
-    paths = [path for path in sorted((root / "solutions").glob("[0-9][0-9]_*.ipynb")) if path.stem[:2] in wanted]
-    return {path.stem: tailor(read_source(path), assignment) for path in paths}
+ASSIGNMENT_FILE = "assignment.toml"
 
 
-def posed(root: Path, numbers: Iterable[str], assignment: Assignment) -> dict[str, NotebookNode]:
-    """The same notebooks as learners get them: with stubs."""
-    return {name: to_learner(notebook, name) for name, notebook in solved(root, numbers, assignment).items()}
+class HandoutError(Exception):
+    """A folder that cannot be handed out; the message says what to do."""
 
 
-def tailor(notebook: NotebookNode, assignment: Assignment) -> NotebookNode:
-    """A copy with the assignment's points in its texts and in nbgrader's metadata; other questions do not count.
+def hand_out(
+    root: Path,
+    folder: Path,
+    assignment: Assignment,
+    notebooks: Iterable[str] = (),
+    tell: Callable[[str], None] = print,
+) -> list[Path]:
+    """Check the assignment, then write what the class and the instructor get.
 
-    Without the badge: that opens the course's own notebook in Colab, not this one.
+    Args:    root: the course's repository.
+             notebooks: numbers of those to hand out; none: those that the assignment's questions stand in.
+             tell: called with what was checked, a line.
+    Returns: the files written.
+    Raises:  HandoutError, AssignmentError, ReleaseError; then nothing has been written.
     """
-    worth = {one.exercise_id: one.points for one in assignment.exercises}
-    worth |= {one.written_id: one.points for one in assignment.written}
-    notebook = deepcopy(notebook)
-    for cell in notebook.cells:
-        course, graded = cell.metadata.get("course", {}), cell.metadata.get("nbgrader", {})
-        if cell.cell_type == "markdown":
-            text = BADGE_LINE.sub("", cell.source).replace("\n\n\n", "\n\n")
-            text = WORTH.sub(lambda found: found[1] + points_text(worth.get(found[2])), text)
-            cell.source = WRITTEN_MARK.sub(lambda found: _mark(found[1], worth.get(found[1], 0)), text)
-        if "written" in course:
-            graded["points"] = worth.get(course["written"], 0)  # nbgrader has no written cell without points
-        elif "check" in course and course["check"] in worth:
-            graded["points"] = worth[course["check"]]
-        elif "check" in course:
-            graded["grade"] = False
-            graded.pop("points", None)
-    return notebook
+    if folder.resolve() == root.resolve() or (folder / "solutions").exists():
+        raise HandoutError(f"--to: {folder} is where the notebooks are edited; give a folder for this class, e.g. hw1")
+    numbers = sorted({*notebooks} or {*assignment.notebooks})
+    with TemporaryDirectory(prefix="course-release-") as name:
+        staged = Path(name)
+        for kind, made in (("solutions", solved), ("notebooks", posed)):
+            (staged / kind).mkdir()
+            for stem, notebook in made(root, numbers, assignment).items():
+                write_text_atomically(staged / kind / f"{stem}.ipynb", serialise(notebook))
+        if assignment.exercises:
+            tell(str(_checked(assignment, staged)))
+        return _write(folder, assignment, staged, {path.name for path in (root / "solutions").glob("*.ipynb")})
 
 
-def points_text(points: float | None) -> str:
-    """ "3 points", "1 point", "2.5 points", "not graded"."""
-    if points is None:
-        return "not graded"
-    return f"{points:g} point" + ("" if points == 1 else "s")
+def _checked(assignment: Assignment, staged: Path) -> Report:
+    """That solutions pass, stubs are not attempted and known slips are refused, through the grader's whole path."""
+    try:
+        sandbox = Sandbox.bubblewrap()
+    except SandboxError:
+        sandbox = Sandbox.unsafe()  # only the course's own code runs here
+    report = validate(assignment, sandbox, root=staged)
+    if not report.is_clean:
+        raise HandoutError(f"not released, because answers are not marked as they should be: {report}")
+    return report
 
 
-def _mark(written_id: str, points: float) -> str:
-    return f"<!-- WRITTEN {written_id} points={points:g} -->"
+def _write(folder: Path, assignment: Assignment, staged: Path, ours: set[str]) -> list[Path]:
+    (folder / "notebooks").mkdir(parents=True, exist_ok=True)
+    written = []
+    for path in sorted((staged / "notebooks").iterdir()):
+        written.append(folder / "notebooks" / path.name)
+        write_text_atomically(written[-1], path.read_text("utf-8"))
+    for path in (folder / "notebooks").glob("*.ipynb"):
+        if path.name in ours and path not in written:
+            path.unlink()  # handed out earlier, no longer chosen
+    write_assignment(folder / ASSIGNMENT_FILE, assignment)
+    return [*written, folder / ASSIGNMENT_FILE]

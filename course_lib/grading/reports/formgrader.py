@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from course_lib.grading.assignment import Assignment, AssignmentError
-from course_lib.grading.handout import posed, solved
+from course_lib.grading.tailored import posed, solved
 from course_lib.grading.release import TEXT_STUB, WRITTEN_MARK, serialise
 from course_lib.grading.reports.tables import write_file
 from course_lib.grading.reports.texts import visible
