@@ -11,7 +11,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from attacks.table import BREACH, DIES, HANGS, LINGERS, PASSES, ROOT, SPOILS
@@ -33,14 +32,15 @@ def bwrap() -> str:
 
 
 class Naive:
-    """Graders without defences, an attack at a time. `folder` is all that they may write to."""
+    """Graders without defences, an attack at a time. They may write to `folder`, and to a /tmp that ends with them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         fence = [bwrap(), "--ro-bind", "/", "/", "--dev-bind", "/dev", "/dev", "--proc", "/proc"]
+        fence += ["--tmpfs", "/tmp", "--tmpfs", "/dev/shm"]
         fence += ["--bind", str(folder), str(folder), "--unshare-pid", "--unshare-ipc", "--die-with-parent"]
         fence += ["--cap-add", "ALL"] + ([] if os.getuid() == 0 else ["--unshare-user", "--uid", "0", "--gid", "0"])
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TMPDIR": str(folder), "COURSE_TEST_SECRET": "salt"}
+        environment = {**os.environ, "TMPDIR": "/tmp", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COURSE_TEST_SECRET": "salt"}
         self._process = subprocess.Popen(
             [*fence, sys.executable, str(NAIVE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             cwd=ROOT, env=environment,
@@ -49,7 +49,6 @@ class Naive:
     def grade(self, cells: list[tuple[str, str]], how: str = "mark", patience_s: float = 5.0) -> dict:
         """Marks of these cells (exercise and source), one after another, by one grader."""
         job = {
-            "folder": tempfile.mkdtemp(dir=self.folder),
             "memory_bytes": 2**33,
             "cells": cells,
             "how": how,

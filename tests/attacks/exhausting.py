@@ -67,7 +67,7 @@ BOUNDED: tuple[Attack, ...] = (
         "a file larger than the disk, full of holes",
         'with open("hole", "wb") as file:\n    file.truncate(2**40)\nreturn os.path.getsize("hole")',
     ),
-    burglar("locked memory", 'return ctypes.CDLL(None, use_errno=True).mlockall(3) == 0'),
+    burglar("locked memory", "page = ctypes.create_string_buffer(2**22)\nreturn ctypes.CDLL(None).mlock(page, 2**22) == 0"),
     burglar("a higher priority", "os.nice(-5)\nreturn True"),
     burglar("its own limits raised", 'import resource\nresource.setrlimit(resource.RLIMIT_AS, (-1, -1))\nreturn True', evidence=""),
 )

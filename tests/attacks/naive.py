@@ -20,6 +20,7 @@ import pickle
 import resource
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
@@ -115,7 +116,7 @@ def _in_child(work: Callable[[int], None]) -> bytes:
 
 def grade(job: dict, out: int) -> None:
     """Mark all cells in this process, a line each."""
-    os.chdir(job["folder"])
+    os.chdir(tempfile.mkdtemp())
     limit_memory(job["memory_bytes"])
     resource.setrlimit(resource.RLIMIT_CPU, (10, 10))
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**41, 2**41))

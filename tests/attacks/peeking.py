@@ -205,7 +205,7 @@ BURGLARIES: tuple[Attack, ...] = (
     ),
     burglar(
         "a mount",
-        'return ctypes.CDLL(None, use_errno=True).mount(b"none", b"/tmp", b"tmpfs", 0, None) == 0',
+        'os.mkdir("m")\nreturn ctypes.CDLL(None, use_errno=True).mount(b"none", b"m", b"tmpfs", 0, None) == 0',
     ),
     burglar(
         "root's rights",

@@ -64,9 +64,10 @@ def burglar(name: str, body: str, says: str = "HELD", evidence: str = BREACH) ->
         def alias_frequency(frequency_hz, rate_hz):
             try:
                 got = attack()
+                verdict = f"BREACH {got!r}" if got else "HELD nothing to be had"
             except BaseException as error:
-                raise RuntimeError(f"HELD {type(error).__name__}: {error}")
-            raise RuntimeError(f"BREACH {got!r}" if got else "HELD nothing to be had")
+                verdict = f"HELD {type(error).__name__}: {error}"
+            raise RuntimeError(verdict)
         """
     )
     return Attack(name, cell, evidence, says=says)
