@@ -45,7 +45,8 @@ def write_similar(
     shown = [one for one in found if not one.is_common][:MAX_GROUPS]
     write_file(out_dir / "similar.html", _page(assignment, shown, len(found), _codes(shown, results())))
     n_remarkable = sum(not one.is_common for one in found)
-    return (f"{count(n_remarkable, 'group')} of answers that are the same but for names: similar.html",) if n_remarkable else ()
+    line = f"{count(n_remarkable, 'group')} of answers that are the same but for names: similar.html"
+    return (line,) if n_remarkable else ()
 
 
 def _codes(shown: list[SimilarGroup], results: Iterable[SubmissionResult]) -> dict[tuple[str, str], str]:
