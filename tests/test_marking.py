@@ -173,6 +173,24 @@ def test_what_stopped_the_code_is_said_and_costs_the_points(make):
     assert (result.status, result.points, result.message) == (FAILED, 0, "failed: it took longer than 10 s")
 
 
+@pytest.mark.parametrize("enough_s", [10.0, 20.0, 40.0])
+def test_an_answer_that_the_machine_starved_is_tried_once_more_with_twice_the_time(make, enough_s):
+    class Busy(HereWorker):
+        def run(self, job):
+            if job.wall_s >= enough_s:
+                return super().run(job)
+            self.jobs.append(job)
+            return Reply([], f"took longer than {job.wall_s:g} s", starved=True)
+
+    marker = make(Assigned("00.1", 2.0), worker=Busy)
+    (result,) = marker.mark("ada", answers(e001=TONE))
+    assert [job.wall_s for job in marker._worker.jobs] == ([10.0] if enough_s == 10 else [10.0, 20.0])
+    if enough_s > 20:
+        assert (result.points, result.message) == (0, "failed: took longer than 10 s")
+    else:
+        assert result.points == 2.0
+
+
 def test_messages_are_short_and_the_same_in_every_run(make):
     class Noisy(HereWorker):
         def reply(self, job):

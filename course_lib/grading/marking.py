@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from textwrap import dedent
 
 from course_lib.exercises import FAILED, Exercise, Outcome, compare, draw_trials
@@ -83,7 +83,11 @@ class Marker:
             wall_s=self._limits.wall_s,
         )
         try:
-            outcome = _judge(task, trials, self._run(job))
+            reply = self._run(job)
+            if reply.starved:  # perhaps by this machine: twice the time must do, or what the first try said holds
+                again = self._run(replace(job, wall_s=2 * job.wall_s))
+                reply = reply if again.fault else again
+            outcome = _judge(task, trials, reply)
         except (_NoReply, BrokenExercise) as error:
             message = f"not graded, through no fault of yours: {str(error)[:FAULT_CHARS]}; start the grader again"
             return _result(task, NOT_GRADED, message, source=answer.source)
