@@ -15,13 +15,31 @@ def release(
     repo: Annotated[str, typer.Option(help="OWNER/NAME to stamp into badges and set-up cells.")] = "",
     check: Annotated[bool, typer.Option(help="Write nothing; exit 1 if notebooks/ is out of date.")] = False,
     refresh_outputs: Annotated[bool, typer.Option(help="Run solutions/; store the outputs that CI compares.")] = False,
+    to: Annotated[Path | None, typer.Option(help="Folder for a class's notebooks and assignment.toml.")] = None,
+    name: Annotated[str, typer.Option(help="With --to: the assignment's name; the folder's without.")] = "",
+    notebooks: Annotated[str, typer.Option(help="With --to: which ones, e.g. 01,03.")] = "",
+    exercises: Annotated[str, typer.Option(help="With --to: the questions that count, e.g. 01.2,01.5.")] = "",
+    points: Annotated[list[str] | None, typer.Option(help="With --to: other points, e.g. 01.2=5.")] = None,
+    deny: Annotated[
+        list[str] | None, typer.Option(help="With --to: names not to be used, e.g. 03.2=torch.distributions.")
+    ] = None,
+    salt: Annotated[str, typer.Option(help="With --to: of the drawn inputs; drawn, or the file's, without.")] = "",
 ) -> None:
-    """Write notebooks/ from solutions/ (instructors)."""
+    """Write notebooks/ from solutions/; with --to, a class's notebooks and its assignment.toml (instructors)."""
     from course_lib.grading import release as releasing
     from course_lib.grading.colab import set_repository
     from course_lib.profiles import require_checkout
 
     root = require_checkout()
+    if to is not None:
+        from course_lib.grading.handout import release_to
+
+        chosen = (notebooks, exercises, points or [], deny or [])
+        for path in release_to(root, to, name, *chosen, salt=salt, tell=typer.echo):
+            typer.echo(f"wrote {path}")
+        return
+    if name or notebooks or exercises or points or deny or salt:
+        raise ValueError("--name, --notebooks, --exercises, --points, --deny and --salt need --to FOLDER")
     if repo and not check:
         set_repository(root, repo)
     changed = releasing.release(root, check=check, refresh=refresh_outputs)

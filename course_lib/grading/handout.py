@@ -6,12 +6,12 @@ one can work out the inputs that answers are tried on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from course_lib.executing import write_text_atomically
-from course_lib.grading.assignment import Assignment, write_assignment
+from course_lib.grading.assignment import Assignment, AssignmentError, choose, read_assignment, write_assignment
 from course_lib.grading.release import serialise
 from course_lib.grading.sandbox.launch import Sandbox
 from course_lib.grading.sandbox.sandboxes import SandboxError
@@ -23,6 +23,41 @@ ASSIGNMENT_FILE = "assignment.toml"
 
 class HandoutError(Exception):
     """A folder that cannot be handed out; the message says what to do."""
+
+
+def release_to(
+    root: Path,
+    folder: Path,
+    name: str,
+    notebooks: str,
+    exercises: str,
+    points: Sequence[str],
+    deny: Sequence[str],
+    *,
+    salt: str = "",
+    tell: Callable[[str], None] = print,
+) -> list[Path]:
+    """`course release --to`: hand out what the options say ("01,03", "01.2,01.5", ["01.2=5"], ["03.2=torch.linalg"]).
+
+    Without a salt, that of an assignment.toml that is in the folder stays, so that marks given by it stay, too.
+
+    Raises: as hand_out; AssignmentError if an option cannot be read.
+    """
+    there = folder / ASSIGNMENT_FILE
+    if not salt and there.exists():
+        salt = read_assignment(there).salt
+        tell(f"keeping the salt of {there}")
+    numbers = [one.zfill(2) for one in _listed(notebooks)]
+    assignment = choose(
+        numbers,
+        _listed(exercises),
+        {one: _number(text) for one, text in _pairs("--points", points)},
+        {one: [*_listed(text)] for one, text in _pairs("--deny", deny)},
+        name=name or folder.resolve().name,
+        salt=salt or None,
+        root=root,
+    )
+    return hand_out(root, folder, assignment, numbers, tell)
 
 
 def hand_out(
@@ -77,3 +112,31 @@ def _write(folder: Path, assignment: Assignment, staged: Path, ours: set[str]) -
             path.unlink()  # handed out earlier, no longer chosen
     write_assignment(folder / ASSIGNMENT_FILE, assignment)
     return [*written, folder / ASSIGNMENT_FILE]
+
+
+def _listed(text: str) -> list[str]:
+    return [one.strip() for one in text.split(",") if one.strip()]
+
+
+def _pairs(option: str, texts: Sequence[str]) -> list[tuple[str, str]]:
+    """["01.2=5,01.3=2", "02.1=1"] -> (id, text) of each; what follows a comma without an id belongs to the last one."""
+    pairs: list[tuple[str, str]] = []
+    for text in texts:
+        for part in _listed(text):
+            name, equals, value = part.partition("=")
+            if equals and name.strip() and value.strip():
+                pairs.append((name.strip(), value.strip()))
+            elif pairs and not equals and option == "--deny":
+                pairs[-1] = (pairs[-1][0], f"{pairs[-1][1]},{part}")
+            else:
+                raise AssignmentError(f"{option}: got {part!r}, need an id and what it gets, as in 01.2=...")
+    if twice := {one for one, _ in pairs if [other for other, _ in pairs].count(one) > 1}:
+        raise AssignmentError(f"{option}: {', '.join(sorted(twice))} is there twice")
+    return pairs
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise AssignmentError(f"--points: got {text!r}, need a number as in 01.2=5") from None
