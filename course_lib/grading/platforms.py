@@ -30,9 +30,7 @@ _CANVAS_TEXT = re.compile(rf"(?:{_CANVAS_WHO})_(?P<rest>(?:text|link)\.html)")
 # Moodle: full name (or "Participant"), participant's number, plugin; then a folder, or the file's name.
 _MOODLE = re.compile(r"(?P<name>.+?_\d+)_assignsubmission_(?:file|onlinetext)(?:_(?P<rest>.*))?", re.DOTALL)
 # Blackboard: assignment, user, the attempt's time, the file's name.
-_BLACKBOARD = re.compile(
-    r".+?_(?P<id>[^_]+)_attempt_(?P<version>\d{4}(?:-\d\d){5})(?:_(?P<rest>.+)|\.txt)", re.DOTALL
-)
+_BLACKBOARD = re.compile(r".+?_(?P<id>[^_]+)_attempt_(?P<version>\d{4}(?:-\d\d){5})(?:_(?P<rest>.+)|\.txt)", re.DOTALL)
 _STEM = re.compile(
     r"(?:^|(?<=[\W_]))(?P<stem>" + "|".join(NOTEBOOK_STEMS).replace("_", r"[_ \-]") + r")(?![^\W_])", re.IGNORECASE
 )

@@ -60,9 +60,7 @@ def _codes(shown: list[SimilarGroup], results: Iterable[SubmissionResult]) -> di
     return found
 
 
-def _page(
-    assignment: Assignment, shown: list[SimilarGroup], n_groups: int, codes: dict[tuple[str, str], str]
-) -> str:
+def _page(assignment: Assignment, shown: list[SimilarGroup], n_groups: int, codes: dict[tuple[str, str], str]) -> str:
     here = Path(__file__).parent
     style = (here / "feedback.css").read_text("utf-8") + (here / "similar.css").read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -86,8 +84,7 @@ def _page(
                 ],
                 "n_more": max(0, len(one.students) - MAX_STUDENTS),
                 "codes": [
-                    (one_line(student), codes.get((one.exercise_id, student), ""))
-                    for student in one.students[:N_CODES]
+                    (one_line(student), codes.get((one.exercise_id, student), "")) for student in one.students[:N_CODES]
                 ],
             }
             for one in shown
