@@ -170,6 +170,7 @@ def test_ids_come_from_the_names_that_the_platforms_gave(tmp_path):
         ("eve_5", "eve_5_6_lovelaceada_77_991_01_sound.ipynb"),
         ("Eve_77_assignsubmission_file__5", "Eve_77_assignsubmission_file__5_assignsubmission_file_/x.ipynb"),
         ("Eve_77", "Eve_77_assignsubmission_file__5_assignsubmission_file_/x.ipynb"),
+        ("eve_77_9_01_sound", "eve_77_9_01_sound/01.ipynb"),  # her own user name, as a folder
         ("anon_77", "anon_77_991_01_sound.ipynb"),  # Canvas's anonymous marking: no id at all
     ],
 )
@@ -223,8 +224,10 @@ CANVAS_EXPORT = """\ufeffStudent,ID,SIS User ID,SIS Login ID,Section,Quiz (3),hw
 "Lee, Ann",79,0044,al1,A,,,
 "Lee, Ann",80,0045,al2,A,,,
 """
-WORKSHEET = """Identifier,Full name,Email address,Grade,Last modified (grade)
-Participant 88,Ada Lovelace,ada@uni.example,,"Monday, 2 March 2026, 9:15 AM"
+WORKSHEET = """Identifier,"Full name","Email address",Grade,"Online text","Last modified (grade)"
+"Participant 87","Bob Bly",bob@uni.example,,"two
+lines",-
+"Participant 88","Ada Lovelace",ada@uni.example,,-,"Monday, 2 March 2026, 9:15 AM"
 """
 
 
@@ -462,6 +465,16 @@ def test_a_mark_overruled_by_hand_goes_before_the_automatic_one(tmp_path, gradeb
     assert "1.5 of 2.5 points, by hand" in page and "The idea is right." in page
     body = json.loads((tmp_path / "gradescope" / "ada.json").read_text("ascii"))
     assert body["score"] == 3.5 == sum(test["score"] for test in body["tests"])
+
+
+def test_extra_credit_is_added_to_the_automatic_mark(tmp_path, gradebook):
+    book, students = gradebook
+    book.find_grade("check-01-1", "01_sound_as_data", "hw1", "cy").extra_credit = 0.5
+    book.db.commit()
+    report(tmp_path, *students)
+    header, *_, row = read_csv(tmp_path / "grades.csv")
+    assert row[0] == "cy" and row[3] == "2.5"
+    assert float(row[header.index("total")]) == 2.5 == book.find_submission("hw1", "cy").score
 
 
 def test_a_mark_for_an_answer_that_has_changed_is_waited_for(tmp_path, gradebook):

@@ -7,6 +7,7 @@ column `student` (the name of the folder or file that was handed in) and any of 
 from __future__ import annotations
 
 import csv
+import io
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -83,7 +84,7 @@ def from_file_names(result: SubmissionResult) -> Person:
     could give themselves anybody's id by them.
     """
     person = Person(name=result.student, student=result.student)
-    for top in {name.split("/")[0] for name in result.files}:
+    for top in dict.fromkeys(name.split("/")[0] for name in result.files):
         if match := _MOODLE.fullmatch(top):
             if platforms.owner_of_folder(top) == result.student or platforms.read_name(top).student == result.student:
                 return replace(person, identifier=f"Participant {match[1]}")
@@ -97,8 +98,8 @@ def read_roster(path: Path) -> Roster:
     """Raises: RosterError if the file is no CSV file with a column that says who somebody is."""
     try:
         text = path.read_text("utf-8-sig")
-        dialect = csv.Sniffer().sniff(text.split("\n", 1)[0], ",;\t")
-        header, *lines = csv.reader(text.splitlines(), dialect)
+        separator = max(",;\t", key=text.split("\n", 1)[0].count)
+        header, *lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
         raise RosterError(f"{path.name} is no CSV file in UTF-8 ({error}); export the gradebook again") from error
     own = "student" in header  # ours is lower case; Canvas's "Student" holds names
@@ -112,7 +113,7 @@ def read_roster(path: Path) -> Roster:
     people = []
     for line in lines:
         known = {field: text.strip() for field, text in zip(fields, line, strict=False) if field and text.strip()}
-        if known and "Points Possible" not in known.get("name", ""):
+        if known:
             people.append(Person(**known))
     return Roster(people, tuple(header))
 
