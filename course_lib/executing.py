@@ -130,16 +130,20 @@ def _stop_on_signal(client: NotebookClient) -> list[int]:
     return seen
 
 
-def write_text_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a reader (or a crash) sees the old file or the new one, never a half."""
+def write_text_atomically(path: Path, text: str, mode: int = 0o644) -> None:
+    """Write a text file so that a reader (or a crash) sees the old file or the new one, never a half.
+
+    Args: mode: of a new file; an old one keeps its own.
+    """
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        mode = path.stat().st_mode & 0o777 if path.exists() else 0o644  # mkstemp makes files that only we can read
-        os.chmod(temporary, mode)
+        if path.exists():
+            mode = path.stat().st_mode & 0o777
+        os.chmod(temporary, mode)  # mkstemp makes files that only we can read
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -71,7 +71,29 @@ class Assignment:
     written: tuple[AssignedWritten, ...] = ()
 
     def __post_init__(self) -> None:
-        _refuse_unusable(self)
+        if not NAME.fullmatch(self.name):
+            raise AssignmentError(f"got name {self.name!r}, need letters, digits, - and _")
+        if not SALT.fullmatch(self.salt):
+            raise AssignmentError(f"got salt {self.salt!r}, need letters and digits; without one, one is drawn")
+        ids = [one.exercise_id for one in self.exercises] + [one.written_id for one in self.written]
+        if twice := sorted({one for one in ids if ids.count(one) > 1}):
+            raise AssignmentError(f"question {', '.join(twice)} is there twice; leave one of each")
+        if not self.exercises and not self.written:
+            raise AssignmentError("there is no [[exercise]] and no [[written]]; need at least one")
+        known = [exercise.id for exercise in list_exercises()]
+        _refuse_unknown("exercise", [one.exercise_id for one in self.exercises], known)
+        for one in self.written:
+            if not re.fullmatch(r"\d\d\.\d+", one.written_id) or one.written_id in known:
+                raise AssignmentError(f"written question: got id {one.written_id!r}, need one as in '01.5'")
+        worth = [one.points for one in (*self.exercises, *self.written)]
+        for question_id, points in zip(ids, worth, strict=True):
+            if not (math.isfinite(points) and points > 0):
+                raise AssignmentError(f"question {question_id}: got {points} points, need more than 0; or leave it out")
+        for one in self.exercises:
+            if odd := [name for name in one.deny if not DOTTED_NAME.fullmatch(name)]:
+                raise AssignmentError(
+                    f"exercise {one.exercise_id}: got deny {odd[0]!r}, need a name as in torch.logsumexp"
+                )
 
     @property
     def max_points(self) -> float:
@@ -168,7 +190,8 @@ def to_toml(assignment: Assignment) -> str:
 
 
 def write_assignment(path: Path, assignment: Assignment) -> None:
-    write_text_atomically(path, to_toml(assignment))
+    """A new file can be read by its owner only: it holds the salt."""
+    write_text_atomically(path, to_toml(assignment), mode=0o600)
 
 
 def read_assignment(path: Path) -> Assignment:
@@ -181,8 +204,8 @@ def read_assignment(path: Path) -> Assignment:
         return Assignment(
             _text(body, "name"),
             _text(body, "salt"),
-            tuple(_read_exercise(entry) for entry in _tables(body, "exercise")),
-            tuple(_read_written(entry) for entry in _tables(body, "written")),
+            tuple(Assigned(one, _points(entry, one), _deny(entry, one)) for one, entry in _tables(body, "exercise")),
+            tuple(AssignedWritten(one, _points(entry, one)) for one, entry in _tables(body, "written")),
         )
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise AssignmentError(f"{path.name} is no TOML file: {error}") from error
@@ -190,17 +213,11 @@ def read_assignment(path: Path) -> Assignment:
         raise AssignmentError(f"{path.name}: {error}") from error
 
 
-def _read_exercise(entry: dict[str, Any]) -> Assigned:
-    _refuse_unknown("entry of [[exercise]]", entry, ("id", "points", "deny"))
-    exercise_id, deny = _text(entry, "id"), entry.get("deny", [])
-    if not isinstance(deny, list) or not all(isinstance(name, str) for name in deny):
-        raise AssignmentError(f'exercise {exercise_id}: got deny = {deny!r}, need a list as in ["torch.logsumexp"]')
-    return Assigned(exercise_id, _points(entry, exercise_id), tuple(deny))
-
-
-def _read_written(entry: dict[str, Any]) -> AssignedWritten:
-    _refuse_unknown("entry of [[written]]", entry, ("id", "points"))
-    return AssignedWritten(_text(entry, "id"), _points(entry, _text(entry, "id")))
+def _deny(entry: dict[str, Any], exercise_id: str) -> tuple[str, ...]:
+    names = entry.get("deny", [])
+    if isinstance(names, list) and all(isinstance(name, str) for name in names):
+        return tuple(names)
+    raise AssignmentError(f'exercise {exercise_id}: got deny = {names!r}, need a list as in ["torch.logsumexp"]')
 
 
 def _text(body: dict[str, Any], key: str) -> str:
@@ -216,41 +233,19 @@ def _points(entry: dict[str, Any], question_id: str) -> float:
     raise AssignmentError(f"question {question_id}: got points = {value!r}, need a number")
 
 
-def _tables(body: dict[str, Any], key: str) -> list[dict[str, Any]]:
+def _tables(body: dict[str, Any], key: str) -> list[tuple[str, dict[str, Any]]]:
+    """(id, entries) of each table."""
     tables = body.get(key, [])
-    if isinstance(tables, list) and all(isinstance(entry, dict) for entry in tables):
-        return tables
-    raise AssignmentError(f"got {key} = ..., need tables that begin with [[{key}]]")
+    if not isinstance(tables, list) or not all(isinstance(entry, dict) for entry in tables):
+        raise AssignmentError(f"got {key} = ..., need tables that begin with [[{key}]]")
+    for entry in tables:
+        _refuse_unknown(f"entry of [[{key}]]", entry, ("id", "points", "deny")[: 3 if key == "exercise" else 2])
+    return [(_text(entry, "id"), entry) for entry in tables]
 
 
 def _refuse_unknown(kind: str, names: Iterable[str], known: Iterable[str]) -> None:
     if unknown := sorted(set(names) - set(known)):
         raise AssignmentError(f"no {kind} {', '.join(unknown)}; there are {', '.join(known)}")
-
-
-def _refuse_unusable(assignment: Assignment) -> None:
-    """Whatever the way an assignment was made: it can be written, read again, and graded."""
-    if not NAME.fullmatch(assignment.name):
-        raise AssignmentError(f"got name {assignment.name!r}, need letters, digits, - and _")
-    if not SALT.fullmatch(assignment.salt):
-        raise AssignmentError(f"got salt {assignment.salt!r}, need letters and digits; without one, one is drawn")
-    ids = [one.exercise_id for one in assignment.exercises] + [one.written_id for one in assignment.written]
-    if twice := sorted({one for one in ids if ids.count(one) > 1}):
-        raise AssignmentError(f"question {', '.join(twice)} is there twice; leave one of each")
-    if not assignment.exercises and not assignment.written:
-        raise AssignmentError("there is no [[exercise]] and no [[written]]; need at least one")
-    known = [exercise.id for exercise in list_exercises()]
-    _refuse_unknown("exercise", [one.exercise_id for one in assignment.exercises], known)
-    for one in assignment.written:
-        if not re.fullmatch(r"\d\d\.\d+", one.written_id) or one.written_id in known:
-            raise AssignmentError(f"written question: got id {one.written_id!r}, need one as in '01.5'")
-    worth = [one.points for one in (*assignment.exercises, *assignment.written)]
-    for question_id, points in zip(ids, worth, strict=True):
-        if not (math.isfinite(points) and points > 0):
-            raise AssignmentError(f"question {question_id}: got {points} points, need more than 0; or leave it out")
-    for one in assignment.exercises:
-        if odd := [name for name in one.deny if not DOTTED_NAME.fullmatch(name)]:
-            raise AssignmentError(f"exercise {one.exercise_id}: got deny {odd[0]!r}, need a name as in torch.logsumexp")
 
 
 def _number(value: float) -> str:
