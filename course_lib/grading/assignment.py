@@ -91,9 +91,7 @@ class Assignment:
                 raise AssignmentError(f"question {question_id}: got {points} points, need more than 0; or leave it out")
         for one in self.exercises:
             if odd := [name for name in one.deny if not DOTTED_NAME.fullmatch(name)]:
-                raise AssignmentError(
-                    f"exercise {one.exercise_id}: got deny {odd[0]!r}, need a name as in torch.logsumexp"
-                )
+                raise AssignmentError(f"exercise {one.exercise_id}: got deny {odd[0]!r}, need a name as in torch.fft")
 
     @property
     def max_points(self) -> float:
@@ -102,8 +100,8 @@ class Assignment:
     @property
     def notebooks(self) -> tuple[str, ...]:
         """The numbers of the notebooks that its questions stand in: ("01", "03")."""
-        ids = [one.exercise_id for one in self.exercises] + [one.written_id for one in self.written]
-        return tuple(sorted({one.split(".")[0] for one in ids}))
+        exercises, written = (one.exercise_id for one in self.exercises), (one.written_id for one in self.written)
+        return tuple(sorted({one.split(".")[0] for one in (*exercises, *written)}))
 
     def digest(self) -> str:
         """Of everything that a mark depends on, but for the code of the course."""
@@ -248,6 +246,5 @@ def _refuse_unknown(kind: str, names: Iterable[str], known: Iterable[str]) -> No
         raise AssignmentError(f"no {kind} {', '.join(unknown)}; there are {', '.join(known)}")
 
 
-def _number(value: float) -> str:
-    """3, 2.5: as people write it, and equal when read again."""
+def _number(value: float) -> str:  # 3, 2.5: as people write it, and equal when read again
     return str(int(value)) if value == int(value) else repr(float(value))
