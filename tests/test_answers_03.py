@@ -246,3 +246,13 @@ def test_an_answer_without_its_gradient_is_told_so(exercise_id):
     exercise = get_exercise(exercise_id)
     outcome = mark(exercise, lambda **inputs: exercise.reference(**inputs).detach())
     assert "gradient in " in outcome.message and "no gradient" in outcome.hint
+
+
+@pytest.mark.parametrize("exercise_id", ["03.1", "03.2", "03.3", "03.5"])
+def test_a_boundless_answer_that_can_be_differentiated_is_refused_at_once(exercise_id):
+    def boundless(**inputs):
+        leaf = next(value for value in inputs.values() if torch.is_tensor(value) and value.requires_grad)
+        return leaf.flatten()[:1, None].expand(10**6, 10**9)
+
+    outcome = mark(get_exercise(exercise_id), boundless)
+    assert outcome.status == FAILED and "far larger" in outcome.message

@@ -62,6 +62,39 @@ def test_each_slip_is_refused_with_its_own_hint(exercise, wrong, seed):
     assert outcome.hint == wrong.hint
 
 
+@pytest.mark.parametrize(
+    ("exercise_id", "name", "seed"),
+    [
+        ("01.2", "mapped to [0, n_classes]", 25),
+        ("02.3", "rounded to nearest", 44),
+        ("02.3", "rounded to nearest", 212),
+        ("02.5", "floor where negative", 178),
+        ("06.4", "longest clip", 4223),
+    ],
+)
+def test_slips_that_some_seed_once_let_pass_or_mistook_for_others(exercise_id, name, seed):
+    (wrong,) = [one for one in exercises.get_exercise(exercise_id).wrong_answers if one.name == name]
+    outcome = mark(exercises.get_exercise(exercise_id), wrong.answer, seed)
+    assert (outcome.status, outcome.hint) == (FAILED, wrong.hint)
+
+
+@EACH
+def test_no_result_is_the_same_for_all_inputs(exercise):
+    """What could be known beforehand, a forger could write down: every part depends on the seed in some trial."""
+    side_effects = {"tensors whose .grad was changed"}  # none in a right answer, and easier to avoid than to hide
+    drawn = [exercises.draw_trials(exercise, seed) for seed in (3, 4, 5)]
+    first, *others = [[a.outputs for a in exercises.run_trials(exercise, exercise.reference, one)] for one in drawn]
+    vary = {
+        name
+        for other in others
+        for mine, theirs in zip(first, other, strict=True)
+        for name in mine
+        if mine[name].shape != theirs[name].shape
+        or not torch.allclose(mine[name], theirs[name], exercise.rtol, exercise.atol, equal_nan=True)
+    }
+    assert set(first[0]) - vary <= side_effects
+
+
 @EACH
 def test_a_stub_is_not_attempted(exercise):
     outcome = mark(exercise, stub)
