@@ -50,7 +50,10 @@ def answer(job: Job) -> Reply:
     probe = _probe(job)
     attempts: list[Attempt] = []
     for trial in job.trials:
-        attempts.append(run_call(probe, names[job.function], trial, job.may_change))
+        try:
+            attempts.append(run_call(probe, names[job.function], trial, job.may_change))
+        except KeyboardInterrupt as error:  # nobody is there to press a key
+            return Reply(attempts, _why(error))
         if attempts[-1].error:
             break
     return Reply(attempts)
@@ -81,7 +84,7 @@ def _what_is_there(function: str, names: dict[str, Any]) -> str:
 def _why(error: BaseException) -> str:
     try:
         text = f"{type(error).__name__}: {error}".rstrip(": ")[:300]
-    except Exception:  # an exception of the learner's own whose __str__ fails
+    except BaseException:  # an exception of the learner's own whose __str__ fails
         text = "an exception without a readable message"
     if isinstance(error, SyntaxError):
         return f"the cell is no Python that can be run: {error.msg}, line {error.lineno}"
@@ -89,7 +92,7 @@ def _why(error: BaseException) -> str:
     where = f" in line {lines[-1]}" if lines else ""
     if isinstance(error, NameError):
         return f"{text}{where}: the grader runs this cell by itself, so define or import in it what it uses"
-    return f"the cell itself stopped{where}: {text}"
+    return f"your code stopped{where}: {text}"
 
 
 def rehearse() -> None:

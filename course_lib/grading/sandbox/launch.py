@@ -25,7 +25,7 @@ from course_lib.grading.sandbox.wire import read_exactly
 __all__ = ["Job", "Limits", "Reply", "Sandbox", "SandboxError", "Worker", "WorkerFault"]
 
 START_S = 180.0  # importing torch from a cold disk, on a busy machine
-GRACE_S = 60.0  # beyond a job's own time, before the worker itself is given up
+GRACE_S = 90.0  # beyond a job's own time, before the worker itself is given up
 _LONGEST_WORD = 1 << 16  # bytes of what a worker says of itself
 
 
@@ -150,7 +150,7 @@ class Worker:
                     if not isinstance(word, dict):
                         raise self._fault(f"said {word!r}")
                     return bytes(reply), word
-                if len(reply) + n_bytes > self._limits.reply_bytes + 8:
+                if len(reply) + n_bytes > self._limits.reply_bytes:
                     raise self._fault("sent more than a reply may hold")
                 reply += self._exactly(fd, n_bytes, deadline_s)
         except (ValueError, RecursionError) as error:  # FrameError is one
@@ -177,7 +177,7 @@ class Worker:
         state = status.get("state")
         if state == "answered":
             try:
-                return read_reply(unpack(reply[8:]), len(job.trials))
+                return read_reply(unpack(reply), len(job.trials))
             except FrameError as error:
                 return Reply([], f"sent back something that is no reply: {error}")
         if state == "late":
@@ -219,6 +219,8 @@ def _why_it_ended(code: int, limits: Limits) -> str:
         return f"used more than {limits.cpu_s} s of processor time"
     if code == -signal.SIGKILL:
         return "was killed: it needed more memory or processor time than it may have"
+    if code == -signal.SIGSYS:
+        return "was stopped: it called the system in a way that no answer needs"
     if code < 0:
         return f"crashed ({signal.Signals(-code).name}): too deep a recursion, or memory that is not its own"
     return f"ended the whole process (exit code {code}) instead of returning a result"

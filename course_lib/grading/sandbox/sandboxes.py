@@ -147,8 +147,7 @@ def _bubblewrap(sandbox: Sandbox) -> list[str]:
     for device in ("null", "zero", "urandom", "random"):
         words += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
     words += ["--remount-ro", "/", "--chdir", "/tmp"]
-    # Memory that malloc hands out lies together, so that more of it fits into huge pages (isolation.collapse_pages).
-    settings = {"HOME": "/tmp", "LANG": "C.UTF-8", "PYTHONMALLOC": "malloc"}
+    settings = {"HOME": "/tmp", "LANG": "C.UTF-8"}
     extra = [folder for folder in _library_folders() if f"{folder}" in bound]
     settings |= {"PYTHONPATH": os.pathsep.join(extra)} if extra else {}
     return words + [word for name, value in settings.items() for word in ("--setenv", name, value)]

@@ -25,7 +25,7 @@ _ALLOWED = """
     getcpu 309 168; getcwd 79 17; getdents 78 -; getdents64 217 61; getegid 108 177; geteuid 107 175; getgid 104 176;
     getgroups 115 158; getitimer 36 102; getpgid 121 155; getpgrp 111 -; getpid 39 172; getppid 110 173;
     getrandom 318 278; getresgid 120 150; getresuid 118 148; getrlimit 97 163; getrusage 98 165; getsid 124 156;
-    gettid 186 178; gettimeofday 96 169; getuid 102 174; ioctl 16 29; link 86 -; linkat 265 37; lseek 8 62;
+    gettid 186 178; gettimeofday 96 169; getuid 102 174; link 86 -; linkat 265 37; lseek 8 62;
     lstat 6 -; madvise 28 233; membarrier 324 283; mkdir 83 -; mkdirat 258 34; mmap 9 222; mprotect 10 226;
     mremap 25 216; msync 26 227; munmap 11 215; nanosleep 35 101; newfstatat 262 79; open 2 -; openat 257 56;
     openat2 437 437; poll 7 -; ppoll 271 73; pread64 17 67; preadv 295 69; prlimit64 302 261; pselect6 270 72;
@@ -40,8 +40,12 @@ _ALLOWED = """
 """
 _MACHINES = {"x86_64": (0xC000003E, 1), "aarch64": (0xC00000B7, 2)}  # AUDIT_ARCH_..., column
 # Calls allowed for some arguments only: number of the argument that decides, and how.
-_BY_ARGUMENT = {"clone": (56, 220, 0), "fcntl": (72, 25, 1), "prctl": (157, 167, 0), "tgkill": (234, 131, 0)}
-_FCNTL = (*range(8), 1030)  # no leases (they can block other processes' opens), no signals, no pipe sizes
+_BY_ARGUMENT = {
+    "clone": (56, 220, 0), "fcntl": (72, 25, 1), "ioctl": (16, 29, 1), "prctl": (157, 167, 0),
+    "tgkill": (234, 131, 0),
+}  # fmt: skip
+_FCNTL = (*range(5), 1030)  # no locks, no leases (they block other processes' opens), no signals, no pipe sizes
+_IOCTL = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)  # is it a terminal, how wide, how much is there, (no) CLOEXEC
 _PRCTL = (15, 16)  # a thread's name, set and read
 _CLONE_THREAD = 1 << 16
 _X32 = 1 << 30  # on x86_64, a second set of numbers
@@ -76,7 +80,7 @@ def filter_program(machine: str, pid: int) -> list[Instruction]:
     program = [(_LOAD, 0, 0, _ARCH), (_EQUAL, 1, 0, arch), (_RETURN, 0, 0, _KILL), (_LOAD, 0, 0, _NR)]
     if machine == "x86_64":
         program += [(_AT_LEAST, 0, 1, _X32), (_RETURN, 0, 0, _KILL)]
-    values = {"fcntl": _FCNTL, "prctl": _PRCTL, "tgkill": (pid,)}
+    values = {"fcntl": _FCNTL, "ioctl": _IOCTL, "prctl": _PRCTL, "tgkill": (pid,)}
     for name, numbers in _BY_ARGUMENT.items():
         block: list[Instruction] = [(_LOAD, 0, 0, _ARGUMENTS + 8 * numbers[2])]
         if name == "clone":  # threads, not processes

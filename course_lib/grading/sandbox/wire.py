@@ -80,8 +80,12 @@ def unpack(data: bytes, max_header: int = MAX_HEADER) -> Frame:
         _check_entry(name, entry)
     try:
         parts = safetensors.deserialize(bytes(data))
-    except Exception as error:  # its own exception class, and Rust's for what it did not foresee
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a panic in its Rust is no Exception
         raise FrameError(f"no safetensors: {error}") from error
+    for name, part in parts:  # again: of an entry that is there twice, each reader may take another
+        _check_entry(name, part)
     tensors = {name: _tensor(part) for name, part in parts}
     return Frame(ours["header"], _with_complex(tensors, ours["complex"]))
 
@@ -108,7 +112,7 @@ def _tensor(part: dict[str, Any]) -> Tensor:
     dtype, shape = DTYPES[part["dtype"]], part["shape"]
     if not math.prod(shape):
         return torch.empty(shape, dtype=dtype)
-    flat = torch.frombuffer(bytearray(part["data"]), dtype=torch.uint8)
+    flat = torch.frombuffer(part["data"], dtype=torch.uint8)
     if dtype is torch.bool:  # a byte of 2 is no truth value that torch has to cope with
         return flat.ne(0).reshape(shape)
     return flat.view(dtype).reshape(shape)

@@ -37,8 +37,7 @@ LEAST_BYTES = 4096  # pieces shorter than this wait a little for more
 def main() -> None:
     """`worker.py OPTIONS`: JSON of launch.Limits' fields, `way` (bubblewrap, custom, unsafe) and `show_answers`."""
     options = json.loads(sys.argv[1])
-    for library in ("OMP", "MKL", "OPENBLAS"):
-        os.environ[f"{library}_NUM_THREADS"] = "1"  # a process with threads cannot enter a user namespace
+    start_again()
     way, why, pid_namespace = OPEN, "started with no sandbox", -1
     if options["way"] == "custom":  # there, python's own files may be readable by root only
         rehearse()
@@ -51,6 +50,17 @@ def main() -> None:
     say({"isolates": way == SHUT_IN, "why": why})
     while serve(options, way, pid_namespace) and way == SHUT_IN:
         pass
+
+
+def start_again() -> None:
+    """With what has to be known before python starts: sets in one order in every worker, memory fit for huge pages.
+
+    One thread only: a process with more cannot enter a user namespace.
+    """
+    wanted = {"PYTHONHASHSEED": "0", "PYTHONMALLOC": "malloc"}
+    wanted |= {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
+    if not wanted.items() <= os.environ.items():
+        os.execve(sys.executable, sys.orig_argv, os.environ | wanted)
 
 
 def choose_way() -> tuple[str, str, int]:
@@ -120,13 +130,12 @@ def serve(options: dict, way: str, pid_namespace: int) -> bool:
     child = os.pidfd_open(pid)
     os.close(job_out)
     os.close(reply_in)
-    deadline_s = time.monotonic() + wall_s
     try:
         with contextlib.suppress(BrokenPipeError):  # a child that did not take it all says why
             os.write(job_in, head[8:])
             move(0, job_in, n_bytes)
         os.close(job_in)
-        status = relay(reply_out, child, deadline_s, options["reply_bytes"])
+        status = relay(reply_out, child, wall_s, options["reply_bytes"])
     finally:
         os.kill(pid, signal.SIGKILL)  # all of its namespace goes with it
     _, code, used = os.wait4(pid, 0)
@@ -136,10 +145,11 @@ def serve(options: dict, way: str, pid_namespace: int) -> bool:
     return True
 
 
-def relay(reply: int, child: int, deadline_s: float, max_bytes: int) -> dict:
-    """Pass one frame on, as it comes. Returns how that went: answered, ended, late, long or broken."""
+def relay(reply: int, child: int, wall_s: float, max_bytes: int) -> dict:
+    """Pass one frame on, as it comes, without its length. Returns how it went: answered, ended, late or long."""
     if not wait_for(reply, time.monotonic() + START_S) or os.read(reply, 1) != READY:
         raise SystemExit(f"a child could not be shut in: {os.read(reply, 2000)!r}")
+    deadline_s = time.monotonic() + wall_s
     head = b""
     while len(head) < 8:
         if not wait_for(reply, deadline_s):
@@ -151,7 +161,6 @@ def relay(reply: int, child: int, deadline_s: float, max_bytes: int) -> dict:
     left = int.from_bytes(head, "big")
     if left > max_bytes:
         return {"state": "long"}
-    os.write(1, struct.pack(">I", 8) + head)
     while left:
         if not wait_for(reply, deadline_s):
             return {"state": "late"}
