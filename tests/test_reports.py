@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
+import importlib.util
 import io
 import json
 import os
@@ -20,7 +21,7 @@ import pytest
 from course_lib.exercises import FAILED, NOT_ATTEMPTED, PASSED
 from course_lib.grading.assignment import Assigned, AssignedWritten, Assignment, exercise_seed
 from course_lib.grading.reports import RosterError, write_reports
-from course_lib.grading.reports.gradebook import write_gradebook
+from course_lib.grading.reports.gradebook import GradebookError, write_gradebook
 from course_lib.grading.reports.roster import read_roster
 from course_lib.grading.reports.tables import write_file
 from course_lib.grading.reports.texts import cell, count, number, one_line, visible
@@ -481,17 +482,27 @@ def test_a_mark_for_an_answer_that_has_changed_is_waited_for(tmp_path, gradebook
     book, students = gradebook
     mark(book, "ada", "written-01-5", 3.5)
     students[0] = replace(students[0], written=(WrittenAnswer("01.5", 4, "another answer"),))
-    write_gradebook(tmp_path / "nbgrader", HOMEWORK, lambda: iter(students))
-    report(tmp_path, *students)
-    header, row, *_ = read_csv(tmp_path / "grades.csv")
-    assert row[header.index("written 01.5")] == "" and row[header.index("to_mark")] == "1"
+    for _ in range(2):  # at once, not only the second time
+        write_reports(tmp_path, HOMEWORK, lambda: iter(students))
+        header, row, *_ = read_csv(tmp_path / "grades.csv")
+        assert row[header.index("written 01.5")] == "" and row[header.index("to_mark")] == "1"
 
 
-def test_a_gradebook_that_cannot_be_read_is_told_and_keeps_no_report_back(tmp_path):
+def test_a_gradebook_that_cannot_be_used_is_told_and_keeps_no_report_back(tmp_path):
+    pytest.importorskip("nbgrader")
     (tmp_path / "nbgrader").mkdir()
     (tmp_path / "nbgrader" / "gradebook.db").write_bytes(b"no database" * 1000)
     (note,) = report(tmp_path, result())
     assert "gradebook.db cannot be read" in note and (tmp_path / "grades.csv").exists()
+    with pytest.raises(GradebookError, match="gradebook.db"):
+        write_reports(tmp_path, HOMEWORK, lambda: iter([result("bob")]))
+    assert read_csv(tmp_path / "grades.csv")[1][0] == "bob" and (tmp_path / "feedback" / "bob.html").exists()
+
+
+def test_without_nbgrader_there_are_all_reports_but_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    (note,) = write_reports(tmp_path, HOMEWORK, lambda: iter([result()]))
+    assert "course-lib[instructor]" in note and page_of(tmp_path)
 
 
 # ---- files

@@ -5,14 +5,18 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from course_lib.grading.assignment import Assignment
+from course_lib.grading.assignment import Assignment, AssignmentError
 from course_lib.grading.reports import feedback, gradescope
 from course_lib.grading.reports.hand_marks import HandMarks, read_hand_marks
 from course_lib.grading.reports.roster import RosterError, read_roster
 from course_lib.grading.reports.tables import grades_header, grades_row, write_csv, write_file
 from course_lib.grading.reports.uploads import Uploads
 from course_lib.grading.results import SubmissionResult, slug
+
+if TYPE_CHECKING:
+    from course_lib.grading.reports.gradebook import GradebookError
 
 __all__ = ["Results", "RosterError", "write_reports"]
 Results = Callable[[], Iterable[SubmissionResult]]
@@ -36,15 +40,17 @@ def write_reports(
                  and marks give the same bytes.
              roster: see reports.roster; without it, people are who their files say they are.
     Returns: what the instructor should know, a line each; none of it kept a report from being written.
-    Raises:  RosterError if the roster cannot be used.
+    Raises:  RosterError if the roster cannot be used; GradebookError if the gradebook can't, after all else is written.
     """
     people = read_roster(roster) if roster else None
     out_dir.mkdir(parents=True, exist_ok=True)
-    marks, notes = HandMarks(), ()
+    # First the gradebook: it finds which marks by hand are for an answer that has changed since.
+    notes, trouble = _write_gradebook(out_dir, assignment, results) if gradebook else ((), None)
+    marks = HandMarks()
     try:
         marks = read_hand_marks(out_dir / "nbgrader" / "gradebook.db", assignment)
     except ValueError as error:
-        notes = (str(error),)
+        notes += (str(error),)
     uploads = Uploads(assignment, people, with_total=marks.has_written)
     _write_one_by_one(out_dir, assignment, results, marks, uploads)
     notes += uploads.write(out_dir)
@@ -52,13 +58,25 @@ def write_reports(
         from course_lib.grading.reports.similar import write_similar
 
         notes += write_similar(out_dir, assignment, results)
-    if gradebook and importlib.util.find_spec("nbgrader") is None:
-        notes += ("no gradebook.db: nbgrader is not installed; pip install 'course-lib[instructor]'",)
-    elif gradebook:
-        from course_lib.grading.reports.gradebook import write_gradebook
-
-        notes += write_gradebook(out_dir / "nbgrader", assignment, results)
+    if trouble:
+        raise trouble
     return notes
+
+
+def _write_gradebook(
+    out_dir: Path, assignment: Assignment, results: Results
+) -> tuple[tuple[str, ...], GradebookError | None]:
+    """Notes, and what is to be raised once the other reports are written."""
+    if importlib.util.find_spec("nbgrader") is None:
+        return ("no gradebook.db: nbgrader is not installed; pip install 'course-lib[instructor]'",), None
+    from course_lib.grading.reports.gradebook import GradebookError, write_gradebook
+
+    try:
+        return write_gradebook(out_dir / "nbgrader", assignment, results), None
+    except AssignmentError as error:  # the course was installed without its notebooks
+        return (f"no gradebook.db: {error}",), None
+    except GradebookError as error:
+        return (), error
 
 
 def _write_one_by_one(
