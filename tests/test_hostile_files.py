@@ -1,0 +1,176 @@
+"""A class whose hand-ins are hostile files, from the folder to the reports; three of its students are innocent."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import resource
+import sys
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+if sys.platform != "linux":
+    pytest.skip("the sandbox is made of Linux's namespaces", allow_module_level=True)
+
+from attacks import handins
+from attacks.contained import bwrap
+from attacks.table import solution
+
+from course_lib.grading.answers import read_contents
+from course_lib.grading.assignment import Assigned, AssignedWritten, Assignment
+from course_lib.grading.marking import Marker
+from course_lib.grading.reports import write_reports
+from course_lib.grading.results import PASSED, STATUSES, SubmissionResult, WrittenAnswer, result_path
+from course_lib.grading.sandbox.launch import Limits, Sandbox
+from course_lib.grading.submissions import find_submissions
+
+pytestmark = pytest.mark.skipif(not bwrap(), reason="no bubblewrap: apt install bubblewrap")
+HOMEWORK = Assignment("hw", "5a17" * 8, (Assigned("01.1", 2.0), Assigned("01.2", 3.0)), (AssignedWritten("01.5", 3.0),))
+
+
+@contextmanager
+def little_memory(n_bytes: int = 300 << 20) -> Iterator[None]:
+    """Within it, this process may not map more than that."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (mapped + n_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@dataclass
+class Graded:
+    """All that was made of the class."""
+
+    source: Path
+    out: Path
+    innocent: set[str]
+    n_hostile: int
+    results: dict[str, SubmissionResult]
+    notes: tuple[str, ...]
+
+
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory: pytest.TempPathFactory) -> Graded:
+    """As course grade does it, in this process, with a real sandbox."""
+    source, out = tmp_path_factory.mktemp("handed_in"), tmp_path_factory.mktemp("out")
+    right = handins.notebook(solution("01.1"), "import sys; sys.exit()", solution("01.2"))
+    innocent, n_hostile = handins.lay_out(source, right)
+    exercise_ids = [one.exercise_id for one in HOMEWORK.exercises]
+    with little_memory():
+        read = [(one, read_contents(one.read(), exercise_ids, ["01.5"])) for one in find_submissions(source, ("01",))]
+    results = {}
+    with Marker(HOMEWORK, Sandbox.bubblewrap(), Limits(wall_s=3.0)) as marker:
+        for submission, found in read:
+            verdicts = marker.mark(submission.student, found.answers)
+            files, notes = tuple(file.name for file in submission.files), submission.notes + found.notes
+            written = tuple(WrittenAnswer(one, 3.0, text) for one, text in found.written.items())
+            result = SubmissionResult(submission.student, "digest", files, notes, verdicts, written)
+            path = result_path(out, submission.student)
+            path.parent.mkdir(exist_ok=True)
+            assert not path.exists(), f"{submission.student!r} has another student's file"
+            path.write_text(result.to_json(), "utf-8")
+            results[submission.student] = SubmissionResult.from_json(path.read_text("utf-8"))
+    notes = write_reports(out, HOMEWORK, lambda: iter(results.values()), similarity=True, gradebook=False)
+    return Graded(source, out, innocent, n_hostile, results, notes)
+
+
+def test_the_innocent_have_full_marks_and_nobody_else_a_point(graded):
+    assert set(graded.results) > graded.innocent and len(graded.results) == 3 + graded.n_hostile
+    for student, result in graded.results.items():
+        if student in graded.innocent:
+            assert [one.status for one in result.exercises] == [PASSED, PASSED] and result.points == 5.0
+        else:
+            assert result.points == 0, student
+            assert all(one.status in STATUSES and one.message for one in result.exercises), student
+            assert result.is_complete, f"{student}: {result.exercises}"  # their fault, not ours
+
+
+def test_whoever_handed_in_something_unreadable_is_told(graded):
+    for n, name in enumerate(handins.ZIPS):
+        result = graded.results[f"z{n:02d}"]
+        is_read = name.startswith(("a path", "an absolute", "names that act"))  # names in a zip decide nothing
+        assert result.notes or is_read, name
+    for student in ("huge", "linked", "thief", "piped", "foldered", "looped"):
+        assert graded.results[student].notes, student
+    assert "at most 32 MB" in " ".join(graded.results["huge"].notes)
+
+
+def test_most_graders_would_need_more_memory_for_it(graded):
+    """The evidence for what the class was read with."""
+    with little_memory(), pytest.raises(MemoryError):
+        json.loads((graded.source / "huge" / handins.NAME).read_text("utf-8"))
+    with little_memory(), pytest.raises(MemoryError):
+        json.loads(handins.NOTEBOOKS["ten million brackets"])
+
+
+def test_nothing_was_unpacked_anywhere(graded, tmp_path):
+    archive = graded.source / f"z{list(handins.ZIPS).index('a path that escapes'):02d}" / "handin.zip"
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    with zipfile.ZipFile(archive) as opened:  # the evidence: as a grader without zipfile's own extractall does it
+        for name in opened.namelist():
+            (inner / name).write_bytes(opened.read(name))
+    assert (tmp_path / "escaped.ipynb").exists()
+    roots = {graded.source.parent, graded.source, graded.out, Path("/"), Path.cwd(), Path.cwd().parent}
+    assert not [root / name for root in roots for name in os.listdir(root) if "escaped" in name]
+    assert {path.name for path in graded.source.rglob("*") if path.is_file() and path.suffix == ".ipynb"} == {handins.NAME}
+
+
+class Page(HTMLParser):
+    """What a browser would obey in a page: tags with their attributes, not text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+
+def test_no_page_holds_anything_of_theirs_that_acts(graded):
+    evil = Page(f"<pre>{handins.ACTING}</pre>")  # the evidence: the same text, put into a page as it is
+    assert "script" in evil.tags and "onerror" in evil.attributes
+    pages = [path for path in graded.out.rglob("*.html")]
+    assert len(pages) >= len(graded.results)
+    innocent = Page((graded.out / "feedback" / "alice.html").read_text("utf-8"))
+    for path in pages:
+        page = Page(path.read_text("utf-8"))
+        assert not page.tags & {"script", "img", "iframe", "svg", "object", "form", "base", "math"}, path.name
+        assert not {name for name in page.attributes if name.startswith("on")}, path.name
+        if path.parent.name == "feedback":
+            assert page.tags <= innocent.tags | {"p", "pre", "code", "i", "ul", "li", "b", "span", "div", "strong"}
+
+
+def test_no_spreadsheet_runs_anything(graded):
+    formula = re.compile(r"[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]")
+    names = [name.decode("utf-8", "surrogateescape") for name in handins.NAMES]
+    assert any(formula.match(name) for name in names)  # the evidence: these go into the first column
+    for path in graded.out.rglob("*.csv"):
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            cells = [cell for row in csv.reader(file) for cell in row]
+        assert cells
+        for cell in cells:
+            is_number = re.fullmatch(r"-?\d+(\.\d+)?", cell) and "-2" not in cell
+            assert is_number or not formula.match(cell), f"{path.name}: {cell!r}"
+            assert cell.isprintable(), f"{path.name}: {cell!r}"
+
+
+def test_no_report_holds_a_secret(graded):
+    for path in graded.out.rglob("*"):
+        if path.is_file():
+            data = path.read_bytes()
+            assert HOMEWORK.salt.encode() not in data, path.name
