@@ -157,10 +157,10 @@ def test_ids_come_from_the_names_that_the_platforms_gave(tmp_path):
     moodle = result("Jörg Müller_88", files=("Jörg Müller_88_assignsubmission_file_/01_sound_as_data.ipynb",))
     report(tmp_path, canvas, moodle)
     ids = {row["Student"]: row["ID"] for row in canvas_import(tmp_path / "canvas.csv")[2]}
-    assert ids == {"lovelaceada_77": "77", "Jörg Müller_88": ""}
+    assert ids == {"lovelaceada_77": "77"}
     header, *rows = read_csv(tmp_path / "moodle.csv")
     identifiers = {row[header.index("Full name")]: row[header.index("Identifier")] for row in rows}
-    assert identifiers == {"lovelaceada_77": "", "Jörg Müller_88": "Participant 88"}
+    assert identifiers == {"Jörg Müller_88": "Participant 88"}
 
 
 @pytest.mark.parametrize(
@@ -177,8 +177,9 @@ def test_ids_come_from_the_names_that_the_platforms_gave(tmp_path):
 )
 def test_nobody_gets_the_id_of_another_by_a_file_name_of_their_own(tmp_path, student, file):
     report(tmp_path, result(student, files=(file,)))
-    (row,) = canvas_import(tmp_path / "canvas.csv")[2]
-    assert row["ID"] in ("", "5") and "Participant 77" not in (tmp_path / "moodle.csv").read_text("utf-8")
+    rows = canvas_import(tmp_path / "canvas.csv")[2]
+    assert all(row["ID"] in ("", "5") for row in rows)
+    assert "Participant 77" not in (tmp_path / "moodle.csv").read_text("utf-8")
 
 
 def test_two_who_would_be_one_to_the_platform_are_left_out_and_told(tmp_path):
@@ -380,13 +381,13 @@ def test_pages_do_not_grow_without_bound(tmp_path):
 
 def test_the_page_says_how_it_stands_with_each_exercise(tmp_path):
     one = result(outcomes=(PASSED, FAILED), text="of a pass")
-    failed = replace(one.exercises[1], message="expected 1\ngot 2", hint="write `x + 1`", source="a = 1\nb = 2")
+    failed = replace(one.exercises[1], message="expected 1\ngot 2", hint="write `x + 1`", source="\na = 1\nb = 2\n")
     report(tmp_path, replace(one, exercises=(one.exercises[0], failed)))
     page = page_of(tmp_path)
     for part in (
         '<p class="score">2<span> of 4.5</span></p>', "1 of 2 exercises pass.",
         "4 points more, are still to be marked by hand",
-        "expected 1\ngot 2", "<code>x + 1</code>", "<i></i>a = 1\n<i></i>b = 2", "because",
+        "expected 1\ngot 2", "<code>x + 1</code>", ">\n<i></i>a = 1\n<i></i>b = 2<", "because",
     ):  # fmt: skip
         assert part in page, part
     assert "message of a pass" not in page  # it needs no more words

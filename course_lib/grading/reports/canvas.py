@@ -47,5 +47,6 @@ def row(person: Person, result: SubmissionResult, standing: Standing, with_total
 
 
 def identity(person: Person) -> str:
-    """What Canvas will find the student by: two rows must not have the same."""
-    return person.canvas_id or person.sis_user_id or person.sis_login_id or person.name
+    """What Canvas will find the student by, "" if by nothing: two rows must not have the same."""
+    known = person.canvas_id or person.sis_user_id or person.sis_login_id
+    return known or ("" if person.identifier else person.name)

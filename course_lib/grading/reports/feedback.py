@@ -80,7 +80,7 @@ def _exercise(one: ExerciseResult, standing: Standing) -> dict[str, Any]:
     return {
         "id": one.exercise_id,
         "anchor": f"exercise-{one.exercise_id}",
-        "title": one.title,
+        "title": one.title[:1].upper() + one.title[1:],
         "tone": tone,
         "tick": tick,
         "state": state,
@@ -117,7 +117,7 @@ def _with_code(text: str) -> Markup:
 
 def _numbered(source: str) -> Markup:
     """Escaped, an element a line: the style numbers them, and the numbers aren't copied with the code."""
-    text, left_out = _cut(source.strip("\n"))
+    text, left_out = _cut(source.rstrip())
     if not text.strip():
         return Markup("")
     lines = "\n".join(f"<i></i>{line}" for line in str(escape(text)).split("\n"))

@@ -46,4 +46,5 @@ def comment(assignment: Assignment, result: SubmissionResult, standing: Standing
 
 
 def identity(person: Person) -> str:
-    return person.identifier or person.id_number or person.email or person.username or person.name
+    """What Moodle will find the student by, "" if by nothing: two rows must not have the same."""
+    return person.identifier or person.id_number or person.email or person.username

@@ -65,7 +65,8 @@ class _Upload:
         self._rows: list[tuple[str, str, Row]] = []  # student, what the platform knows them by, row
 
     def add(self, student: str, identity: str, row: Row) -> None:
-        self._rows.append((student, identity, row))
+        if identity:  # who was handed in on one platform is nobody on the other
+            self._rows.append((student, identity, row))
 
     def write(self, out_dir: Path, header: list[str], *first: Row) -> None:
         shared = self._shared()
