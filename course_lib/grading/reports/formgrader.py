@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from course_lib.grading.assignment import Assignment, AssignmentError
-from course_lib.grading.tailored import posed, solved
 from course_lib.grading.release import TEXT_STUB, WRITTEN_MARK, serialise
 from course_lib.grading.reports.tables import write_file
 from course_lib.grading.reports.texts import visible
@@ -29,6 +28,7 @@ from course_lib.grading.results import (
     SubmissionResult,
     slug,
 )
+from course_lib.grading.tailored import posed, solved
 from course_lib.profiles import checkout_dir
 
 CONFIG = """\
@@ -194,8 +194,9 @@ def _answered(cell: dict[str, Any], found: Mapping[str, ExerciseResult], texts: 
     if "exercise" in course and (result := found.get(course["exercise"])):
         return {**cell, "source": visible(result.source) or f"# {result.message or result.status}"}
     if "check" in course and (result := found.get(course["check"])):
-        said = f"{result.message}\n{result.hint}".strip()
-        output = {"name": "stdout", "output_type": "stream", "text": visible(f"{result.status}\n{said}\n", 10_000)}
+        hint = f"\n  hint      {result.hint}" if result.hint else ""  # as check() says it
+        said = visible(f"{result.message or result.status}{hint}\n", 10_000)
+        output = {"name": "stdout", "output_type": "stream", "text": said}
         return {**cell, "outputs": [output], "execution_count": 1}
     if "written" in course:
         question = cell["source"].split(TEXT_STUB)[0].rstrip()
