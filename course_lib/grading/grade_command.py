@@ -19,7 +19,8 @@ from course_lib.grading.marking_plugin import ClusterError
 from course_lib.grading.progress import GradeProgress
 from course_lib.grading.reports import RosterError
 from course_lib.grading.results_folder import InUseError
-from course_lib.grading.sandbox.launch import Limits, Sandbox, SandboxError, check_sandbox
+from course_lib.grading.sandbox.checking import check_sandbox
+from course_lib.grading.sandbox.launch import Limits, Sandbox, SandboxError
 from course_lib.grading.submissions import SubmissionsError
 
 CANNOT_BEGIN = 2
