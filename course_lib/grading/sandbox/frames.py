@@ -45,7 +45,7 @@ class Reply:
 
     Attributes:
         fault: what stopped the learner's code, in words for them; empty if every call was made.
-        starved: it was late, but got less than half of its time on a processor: a busy machine, or it slept.
+        starved: it was late, but for more than a third of its time it was ready to run and no processor was free.
     """
 
     attempts: list[Attempt]

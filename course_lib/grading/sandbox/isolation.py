@@ -8,6 +8,7 @@ covers /tmp and /proc, and gives up every capability, before it runs anything of
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import re
 import resource
@@ -15,6 +16,7 @@ import signal
 
 _NEWNS, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET = 1 << 17, 1 << 26, 1 << 27, 1 << 28, 1 << 29, 1 << 30
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_RDONLY, _MS_REC, _MS_PRIVATE = 2, 4, 8, 1, 1 << 14, 1 << 18
+_MOUNT_SETATTR, _AT_FDCWD, _AT_RECURSIVE, _RDONLY, _NOSUID = 442, -100, 0x8000, 1, 2  # one number on every machine
 _SET_PDEATHSIG, _SET_DUMPABLE, _CAPBSET_DROP, _SET_NO_NEW_PRIVS = 1, 4, 24, 38
 _MADV_COLLAPSE, _HUGE = 25, 2 << 20
 _UIDS = (64_321, 65_534)  # neither people's nor, on the usual systems, a service's; then nobody
@@ -72,7 +74,24 @@ def enter_namespaces() -> int:
         os._exit(os.waitstatus_to_exitcode(status) & 127)
     call("prctl", _SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     call("mount", b"none", b"/", None, _MS_REC | _MS_PRIVATE, None)
+    _make_read_only()
     return os.open("/proc/self/ns/pid", os.O_RDONLY)
+
+
+def _make_read_only() -> None:
+    """Every mount that this process sees, also what a container left open; and the times of devices."""
+    try:
+        _set_mount(b"/", _AT_RECURSIVE, set_bits=_RDONLY | _NOSUID, clear_bits=0)
+        _set_mount(b"/proc", 0, set_bits=0, clear_bits=_RDONLY)  # children write their uid_map there
+    except OSError as error:
+        if error.errno != errno.ENOSYS:  # Linux before 5.12: bubblewrap has made them so, all but four devices
+            raise
+
+
+def _set_mount(path: bytes, flags: int, set_bits: int, clear_bits: int) -> None:
+    attributes = (ctypes.c_uint64 * 4)(set_bits, clear_bits, 0, 0)
+    size = ctypes.c_size_t(ctypes.sizeof(attributes))
+    call("syscall", ctypes.c_long(_MOUNT_SETATTR), _AT_FDCWD, path, flags, attributes, size)
 
 
 def _write_maps(inside: int, uid: int, gid: int) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from course_lib.grading.sandbox.frames import FrameError, Job, Reply, job_frame, pack, read_reply, unpack
+from course_lib.grading.sandbox.frames import Job, Reply, job_frame, pack, read_reply, unpack
 from course_lib.grading.sandbox.sandboxes import Sandbox, SandboxError, copy_worker, worker_command
 from course_lib.grading.sandbox.wire import read_exactly
 
@@ -178,10 +178,11 @@ class Worker:
         if state == "answered":
             try:
                 return read_reply(unpack(reply), len(job.trials))
-            except FrameError as error:
-                return Reply([], f"sent back something that is no reply: {error}")
+            except Exception as error:  # FrameError, and whatever nobody foresaw: it is the answer's own doing
+                return Reply([], f"sent back something that is no reply: {error}"[:500])
         if state == "late":
-            starved = type(status.get("cpu_s")) is float and status["cpu_s"] < job.wall_s / 2
+            ran_s, waited_s = float(status["cpu_s"]), float(status["waited_s"])
+            starved = ran_s < job.wall_s / 2 and waited_s > job.wall_s / 3
             return Reply([], f"took longer than {job.wall_s:g} s", starved)
         if state == "long":
             return Reply([], f"sent back more than {self._limits.reply_bytes / 2**20:g} MiB")

@@ -23,7 +23,7 @@ from torch import Tensor
 MAX_HEADER = 1 << 20  # bytes; names and error texts of a reply need a few thousand
 MAX_TENSORS = 4096
 MAX_AXES = 16
-MAX_SIZE = 1 << 40  # of one axis; only a tensor without values can have one so long
+MAX_SPAN = 1 << 40  # of all sizes multiplied, 0 taken as 1: even a tensor without values has strides to be computed
 DTYPES = {
     "BOOL": torch.bool, "U8": torch.uint8, "I8": torch.int8, "I16": torch.int16, "I32": torch.int32,
     "I64": torch.int64, "F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64,
@@ -104,8 +104,8 @@ def _check_entry(name: str, entry: Any) -> None:
     shape = entry.get("shape") if isinstance(entry, dict) else None
     if not isinstance(shape, list) or len(shape) > MAX_AXES or entry.get("dtype") not in tuple(DTYPES):
         raise FrameError(f"{short(name)}: need a dtype of {', '.join(DTYPES)} and a shape of <= {MAX_AXES} axes")
-    if not all(type(size) is int and 0 <= size <= MAX_SIZE for size in shape):
-        raise FrameError(f"{short(name)}: sizes need to be whole numbers from 0 to {MAX_SIZE}")
+    if not all(type(size) is int and size >= 0 for size in shape) or math.prod(max(1, n) for n in shape) > MAX_SPAN:
+        raise FrameError(f"{short(name)}: sizes need to be whole numbers >= 0, and at most {MAX_SPAN} multiplied")
 
 
 def _tensor(part: dict[str, Any]) -> Tensor:

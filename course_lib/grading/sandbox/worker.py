@@ -136,12 +136,13 @@ def serve(options: dict, way: str, pid_namespace: int) -> bool:
             move(0, job_in, n_bytes)
         os.close(job_in)
         status = relay(reply_out, child, wall_s, options["reply_bytes"])
+        waited = {"waited_s": waited_s(child)} if status["state"] == "late" else {}
     finally:
         os.kill(pid, signal.SIGKILL)  # all of its namespace goes with it
     _, code, used = os.wait4(pid, 0)
     os.close(reply_out)
     os.close(child)
-    say(status | {"exit": os.waitstatus_to_exitcode(code), "cpu_s": used.ru_utime + used.ru_stime})
+    say(status | waited | {"exit": os.waitstatus_to_exitcode(code), "cpu_s": used.ru_utime + used.ru_stime})
     return True
 
 
@@ -185,6 +186,17 @@ def wait_for(fd: int, deadline_s: float) -> bool:
     if any(one == 0 for one, _ in ready):
         raise SystemExit("the grader has gone")
     return bool(ready)
+
+
+def waited_s(child: int) -> float:
+    """How long a process was ready to run, but not running; 0 if the kernel does not say."""
+    with open(f"/proc/self/fdinfo/{child}") as file:
+        pid = next(line.split()[1] for line in file if line.startswith("Pid:"))  # as /proc counts, not as we do
+    try:
+        with open(f"/proc/{pid}/schedstat") as file:
+            return int(file.read().split()[1]) / 1e9
+    except OSError:
+        return 0.0
 
 
 def n_waiting(pipe: int) -> int:
