@@ -8,7 +8,7 @@ holding text, and students' code runs below the workers, in the Marker's sandbox
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import islice
 
 import dask
@@ -21,6 +21,8 @@ N_TRIES = 3  # of a submission alone on a cluster, before it stays ungraded
 CHUNK = 20  # submissions sent at once: dask's own millisecond or two is then lost among half a second of marking
 CHUNKS_AHEAD = 3  # for each worker: one being marked, one waiting, one on its way
 WAIT_S = 60  # for the first worker of a cluster
+# To fetch what is ready: when a worker dies with a result that was not fetched, dask may wait for it for ever.
+FETCH_S = 20
 _SCHEDULER_SETTINGS = {
     "distributed.scheduler.allowed-failures": 0,  # whose submission stopped a worker is found out here, one by one
 }
@@ -40,18 +42,8 @@ class Cluster:
     """
 
     def __init__(self, make_marker: Callable[[], MarkerLike], scheduler: str = "", n_workers: int = 2) -> None:
-        self._plugin = Marking(make_marker, code_digest())
-        self._local = None if scheduler else _start_workers(n_workers)
-        self._is_registered = False
-        try:
-            self._client = Client(self._local or scheduler, timeout=WAIT_S, set_as_default=False)
-        except (OSError, TimeoutError, ValueError) as error:
-            raise ClusterError(f"no dask scheduler answers at {scheduler}: {error}; see `dask scheduler`") from error
-        try:
-            self._prepare_workers()
-        except BaseException:
-            self.close()
-            raise
+        self._make_marker, self._scheduler, self._n_local = make_marker, scheduler, n_workers
+        self._start()
 
     def __enter__(self) -> Cluster:
         return self
@@ -61,26 +53,25 @@ class Cluster:
 
     @property
     def n_workers(self) -> int:
-        """Processes that mark now; at least 1, since one that died is started again."""
+        """Processes that mark now; at least 1."""
         return max(1, len(self._client.nthreads()))
 
     def mark(self, hand_ins: Iterable[HandIn], n_expected: int) -> Iterator[Verdict]:
         """Verdicts in the order in which they come; hand-ins are drawn when workers need them.
 
-        When a worker dies, the submissions that it had, and those that waited for it, are tried again alone, with
-        nothing else on the cluster: so one that kills workers takes no other with it.
+        When a worker dies, all submissions that are on their way are marked again alone, with nothing else on the
+        cluster: so one that kills workers takes no other with it.
 
         Args:    n_expected: about how many hand-ins there are; of few, smaller chunks are sent.
-        Raises:  ClusterError if the scheduler is lost.
+        Raises:  ClusterError if the scheduler, or its last worker, is lost.
         """
-        source, suspects = iter(hand_ins), list[HandIn]()
+        source = iter(hand_ins)
         size = max(1, min(CHUNK, n_expected // (CHUNKS_AHEAD * self.n_workers)))
         while True:
-            yield from self._mark_chunks(source, size, suspects)
+            suspects = yield from self._mark_chunks(source, size)
             if not suspects:
                 return
             yield from map(self._mark_alone, suspects)
-            suspects.clear()
 
     def close(self) -> None:
         """End our workers; on someone else's, end our sandboxes."""
@@ -90,38 +81,62 @@ class Cluster:
         if self._local is not None:
             self._local.close()
 
-    def _prepare_workers(self) -> None:
+    def _start(self) -> None:
+        self._plugin, self._is_registered = Marking(self._make_marker, code_digest()), False
+        self._local = None if self._scheduler else _start_workers(self._n_local)
         try:
-            self._client.wait_for_workers(1, timeout=WAIT_S)
+            self._client = Client(self._local or self._scheduler, timeout=WAIT_S, set_as_default=False)
+        except (OSError, TimeoutError, ValueError) as error:
+            raise ClusterError(f"no dask scheduler answers at {self._scheduler}: {error}") from error
+        try:
+            self._wait_for_workers()
             self._is_registered = True
             self._client.register_plugin(self._plugin)
+        except ImportError as error:
+            self.close()
+            raise ClusterError(f"a worker cannot import {error.name}; install the same course_lib there") from error
+        except BaseException:
+            self.close()
+            raise
+
+    def _wait_for_workers(self) -> None:
+        try:
+            self._client.wait_for_workers(1, timeout=WAIT_S)
         except TimeoutError as error:
             raise ClusterError(f"the scheduler has no worker (waited {WAIT_S} s); start some") from error
-        except ImportError as error:
-            raise ClusterError(f"a worker cannot import {error.name}; install the same course_lib there") from error
 
-    def _mark_chunks(self, source: Iterator[HandIn], size: int, suspects: list[HandIn]) -> Iterator[Verdict]:
-        """Until the source is empty, or a chunk was lost (its hand-ins are `suspects` then) and the others are back."""
+    def _renew(self) -> None:
+        """After a worker died. dask starts its own again, but not one that dies while it starts."""
+        if self._client.status != "running":
+            raise ClusterError("the scheduler is gone; start it, then this command again: what was marked is kept")
+        if self._local is None:
+            self._wait_for_workers()
+        else:
+            self.close()
+            self._start()
+
+    def _mark_chunks(self, source: Iterator[HandIn], size: int) -> Generator[Verdict, None, list[HandIn]]:
+        """Until the source is empty, or a chunk was lost. Returns: the hand-ins that were on their way then."""
         flying: dict[Future, list[HandIn]] = {}
         arrivals = as_completed(loop=self._client.loop)
         while True:
             n_ahead = CHUNKS_AHEAD * self.n_workers
-            while not suspects and len(flying) < n_ahead and (batch := list(islice(source, size))):
+            while len(flying) < n_ahead and (batch := list(islice(source, size))):
                 future = self._send(batch)
                 flying[future] = batch
                 arrivals.add(future)
             if not flying:
-                return
+                return []
             future = next(arrivals)
-            batch = flying.pop(future)
             try:
-                verdicts = future.result()
+                verdicts = future.result(timeout=FETCH_S)
             except ClusterError:
                 raise
             except Exception:  # whatever it was, it will be named if it happens to one of them alone
-                self._refuse_if_lost()
-                suspects += batch
-                continue
+                self._client.cancel(list(flying))
+                self._renew()
+                return [one for batch in flying.values() for one in batch]
+            del flying[future]
             yield from verdicts
 
     def _mark_alone(self, hand_in: HandIn) -> Verdict:
@@ -131,18 +146,14 @@ class Cluster:
             except ClusterError:
                 raise
             except Exception as error:
-                self._refuse_if_lost()
-                fault = f"{N_TRIES} workers were lost with it, one after another ({type(error).__name__})"
+                self._renew()
                 if not n_left:
+                    fault = f"{N_TRIES} workers were lost with it, one after another ({type(error).__name__})"
                     return Verdict(hand_in.student, fault=fault)
         raise AssertionError("unreachable: the last try returns")
 
     def _send(self, batch: list[HandIn]) -> Future:
         return self._client.submit(mark_parcel, self._plugin.name, Parcel(batch), pure=False)
-
-    def _refuse_if_lost(self) -> None:
-        if self._client.status != "running":
-            raise ClusterError("the scheduler is gone; start it, then this command again: what was marked is kept")
 
 
 def _start_workers(n_workers: int) -> LocalCluster:
