@@ -154,6 +154,11 @@ def test_formgrader_shows_hostile_answers_and_they_do_nothing(tmp_path, homework
     assert bad.tags - good.tags <= allowed
     assert sorted(set(bad.values) - set(good.values)) == ["http://e.example/x.png"]  # an address, shown as such
     assert bad.values.count("written-01-5") == bad.values.count("check-01-1") == 1
+    sheet = json.loads((tmp_path / f"autograded/evil/hw1/{NOTEBOOK}.ipynb").read_text("utf-8"))
+    shown_text = json.dumps([(cell["source"], cell.get("outputs")) for cell in sheet["cells"]], ensure_ascii=False)
+    assert (
+        not {"\u202e", "\ud800"} & set(shown_text) and shown_text.count("⟨U+202E⟩") == 5
+    )  # 2 codes, 2 checks, 1 answer
 
 
 @pytest.mark.parametrize(
