@@ -106,6 +106,7 @@ OTHER = RIGHT.replace("return x", "return -x")
         ([code(OTHER), code(RIGHT)], RIGHT, "the last counts"),
         ([code(RIGHT), CHECK, code(OTHER)], RIGHT, "just before its check counts"),
         ([code(RIGHT), text("so"), code(" "), code("", course={"check": "01.1"}), CHECK, code(OTHER)], RIGHT, "just"),
+        ([code(RIGHT), code("verify(f)", course={"check": "01.1"}), code(OTHER)], RIGHT, "just before"),
         ([code(OTHER), code("1"), CHECK, code(RIGHT)], RIGHT, "the last counts"),
         ([code(RIGHT), text(OTHER)], RIGHT, ""),
         ([code(STUB), CHECK], STUB, ""),

@@ -45,7 +45,7 @@ def test_denied_names(source: str) -> None:
     assert denied_name(source, ()) == ""
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(10)
 @pytest.mark.parametrize(
     "piece", ["'''\\", "(", "'", '"""x', "a.b.", "a=b;", "import a as b,", "from a import *\n", "\\\n", "1.", "f'", "é"]
 )

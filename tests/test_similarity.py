@@ -108,6 +108,7 @@ def test_groups_are_told_apart_and_the_most_remarkable_comes_first() -> None:
     results += [result("both 1", a=answer(79), b=answer(80))]
     results += [result("both 2", a=answer(79), b=renamed(answer(80), "y"))]
     results += [result(f"stub {i}", NOT_ATTEMPTED, a=answer(81)) for i in range(2)]
+    results += [result(f"a trio {i}", a=answer(82)) for i in range(3)]
     random.Random(1).shuffle(results)
     found = groups(iter(results))
     assert [(one.exercise_id, one.students, one.also) for one in found] == [
@@ -115,8 +116,9 @@ def test_groups_are_told_apart_and_the_most_remarkable_comes_first() -> None:
         ("a", ("both 1", "both 2"), ("b",)),
         ("b", ("both 1", "both 2"), ("a",)),
         ("a", ("pair 1", "pair 2"), ()),
+        ("a", ("a trio 0", "a trio 1", "a trio 2"), ()),  # as long as the pair's, and not as rare
     ]
-    n_answers = 30 + 2 + 2 + 3 + 2  # of exercise a, stubs left out
+    n_answers = 30 + 2 + 2 + 3 + 2 + 3  # of exercise a, stubs left out
     assert found[0].share_of_class == pytest.approx(3 / n_answers) and found[0].n_tokens == 300 > MIN_TOKENS
     assert not any(one.is_common for one in found)
     assert groups(reversed(results)) == found and groups([]) == []

@@ -41,7 +41,7 @@ def test_each_students_zip_is_their_own_whatever_the_names_in_it(tmp_path: Path)
 def test_digest_tells_what_was_read(tmp_path: Path) -> None:
     source = put(tmp_path / "subs", ["jane/x.ipynb", "bob/x.ipynb"])
     first = {one.student: digest_of(one.read()) for one in find_submissions(source)}
-    put(source, ["bob/x.ipynb"], NB + b" ")
+    put(source, ["bob/x.ipynb"], NB.replace(b" ", b"\t"))
     again = {one.student: digest_of(one.read()) for one in find_submissions(source)}
     assert again["jane"] == first["jane"] and again["bob"] != first["bob"] and first["jane"] != first["bob"]
 
@@ -131,6 +131,20 @@ def test_only_some_of_thousands_of_files_are_looked_at(tmp_path: Path, monkeypat
     source = put(tmp_path, [f"eve/{i:02d}_rnn.ipynb" for i in range(30)])
     (eve,) = [one for one in find_submissions(source) if one.student == "eve"]
     assert len(eve.files) == submissions.MAX_FILES and "only the first 20 were read" in eve.notes[0]
+
+
+def test_deep_folders_are_not_entered(tmp_path: Path) -> None:
+    source = put(tmp_path / "subs", [f"jane/{'a/' * 12}x.ipynb"])
+    assert "more than 8 folders deep" in problems(source)
+    put(source, ["jane/x.zip"], zipped(["a/" * 30_000 + "x.ipynb", "y.ipynb"]))  # in zips, any depth is possible
+    assert problems(source).count("more than 8 folders deep") == 2
+    (tmp_path / "class.zip").write_bytes(zipped(["jane/" + "a/" * 30_000 + "x.ipynb", "bob/x.ipynb"]))
+    assert found_in(tmp_path / "class.zip") == {"bob": ["bob/x.ipynb"], "jane": []}
+
+
+def test_many_zips_are_opened_in_part(tmp_path: Path) -> None:
+    source = put(tmp_path, [f"jane/{i}.zip" for i in range(7)], zipped(["x.ipynb"]))
+    assert len(find_submissions(source)[0].files) == 5 and "the sixth zip or later" in problems(source)
 
 
 def test_all_of_a_students_files_are_capped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,7 +96,7 @@ def _read_names(found: Sequence[_Token], i: int, base: str, aliases: dict[str, s
         kind, text = found[i]
         if text == "*" and base:
             stars.append(base)
-        if text in ("(", "*"):
+        if text == "(":
             i += 1
             continue
         if kind != NAME:
