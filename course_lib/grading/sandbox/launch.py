@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from course_lib.grading.sandbox import UNSENT
 from course_lib.grading.sandbox.frames import Job, Reply, job_frame, pack, read_reply, unpack
 from course_lib.grading.sandbox.sandboxes import Sandbox, SandboxError, copy_worker, worker_command
 from course_lib.grading.sandbox.wire import read_exactly
@@ -224,4 +225,6 @@ def _why_it_ended(code: int, limits: Limits) -> str:
         return "was stopped: it called the system in a way that no answer needs"
     if code < 0:
         return f"crashed ({signal.Signals(-code).name}): too deep a recursion, or memory that is not its own"
+    if code == UNSENT:
+        return "has changed python or torch themselves, so that its result could not be sent back"
     return f"ended the whole process (exit code {code}) instead of returning a result"

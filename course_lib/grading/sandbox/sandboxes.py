@@ -19,7 +19,7 @@ WORKER_FILES = (
     "grading/__init__.py",
     *(
         f"grading/sandbox/{name}.py"
-        for name in ("__init__", "wire", "frames", "isolation", "syscalls", "answering", "worker")
+        for name in ("__init__", "wire", "frames", "isolation", "syscalls", "pipes", "answering", "worker")
     ),
 )
 _SYSTEM = ("/usr/lib", "/usr/lib32", "/usr/lib64", "/lib", "/lib32", "/lib64", "/usr/local/lib", "/etc/ld.so.cache")

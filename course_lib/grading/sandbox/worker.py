@@ -9,24 +9,21 @@ Where children cannot have namespaces of their own (many containers), it says so
 
 from __future__ import annotations
 
-import array
 import contextlib
-import fcntl
 import gc
 import json
 import os
-import select
 import signal
 import struct
 import sys
-import termios
 import time
 from pathlib import Path
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from course_lib.grading.sandbox import isolation, syscalls
+from course_lib.grading.sandbox import UNSENT, isolation, syscalls
+from course_lib.grading.sandbox.pipes import move, n_waiting, read_up_to, wait_for, waited_s
 
 READY, BROKEN = b"R", b"E"  # a child's first byte: it is shut in, or why it could not be
 SHUT_IN, FILTERED, OPEN = "shut in", "filtered", "open"  # namespaces and filter, filter only, nothing (unsafe)
@@ -177,49 +174,6 @@ def relay(reply: int, child: int, wall_s: float, max_bytes: int) -> dict:
     return {"state": "answered"}
 
 
-def wait_for(fd: int, deadline_s: float) -> bool:
-    """Whether there is something to read (of a process: whether it has ended) by then."""
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    poll.register(0, 0)  # reports only that the grader has gone
-    ready = poll.poll(max(0.0, deadline_s - time.monotonic()) * 1000)
-    if any(one == 0 for one, _ in ready):
-        raise SystemExit("the grader has gone")
-    return bool(ready)
-
-
-def waited_s(child: int) -> float:
-    """How long a process was ready to run, but not running; 0 if the kernel does not say."""
-    with open(f"/proc/self/fdinfo/{child}") as file:
-        pid = next(line.split()[1] for line in file if line.startswith("Pid:"))  # as /proc counts, not as we do
-    try:
-        with open(f"/proc/{pid}/schedstat") as file:
-            return int(file.read().split()[1]) / 1e9
-    except OSError:
-        return 0.0
-
-
-def n_waiting(pipe: int) -> int:
-    count = array.array("i", [0])
-    fcntl.ioctl(pipe, termios.FIONREAD, count)
-    return count[0]
-
-
-def move(source: int, target: int, n_bytes: int) -> None:
-    while n_bytes:
-        moved = os.splice(source, target, n_bytes)
-        if not moved:
-            raise SystemExit("the grader has gone")
-        n_bytes -= moved
-
-
-def read_up_to(fd: int, n_bytes: int) -> bytes:
-    data = b""
-    while len(data) < n_bytes and (piece := os.read(fd, n_bytes - len(data))):
-        data += piece
-    return data
-
-
 def become_ready(options: dict, way: str, job_fd: int | None, reply_fd: int) -> tuple[int, object]:
     """In a child, before any of a learner's code: take the job, close every door, say so."""
     from course_lib.grading.sandbox import frames
@@ -246,10 +200,12 @@ def run_child(options: dict, way: str, job_fd: int, reply_fd: int) -> None:
     from course_lib.grading.sandbox import answering, frames
 
     reply_fd, job = become_ready(options, way, job_fd, reply_fd)
+    code = UNSENT
     try:
         frames.write_frame(reply_fd, frames.reply_frame(answering.answer(job)))
+        code = 0
     finally:
-        os._exit(0)
+        os._exit(code)
 
 
 if __name__ == "__main__":

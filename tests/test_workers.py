@@ -1,0 +1,155 @@
+"""Workers: started, replaced, ended; where they run; and whether the check of a sandbox finds its holes."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from course_lib.exercises import get_exercise
+from course_lib.grading.sandbox import sandboxes
+from course_lib.grading.sandbox.checking import check_sandbox
+from course_lib.grading.sandbox.launch import Job, Limits, Sandbox, SandboxError, Worker, WorkerFault
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="bubblewrap and namespaces are Linux's")
+PROBE = "def call(fn, inputs):\n    return {'output': fn(**inputs)}\n"
+LIMITS = Limits(memory_bytes=512 << 20)
+REFUSED = "Operation not permitted"
+
+
+def _job(source, wall_s=20.0):
+    return Job(source, "f", PROBE, "call", (), [{"x": torch.arange(3.0)}], wall_s)
+
+
+def _is_well(worker):
+    """An innocent answer is right."""
+    reply = worker.run(_job("def f(x): return 2 * x"))
+    return not reply.fault and reply.attempts[0].outputs["output"].tolist() == [0, 2, 4]
+
+
+def _error(reply):
+    """What the learner would read."""
+    return reply.fault or reply.attempts[-1].error
+
+
+def test_answers_are_there_only_if_asked_for():
+    source = "from course_lib.exercises import get_exercise\nf = get_exercise('01.2').reference"
+    job = replace(_job(source), trials=[{"wave": torch.linspace(-1, 1, 7), "n_classes": 256}])
+    with Worker(replace(Sandbox.bubblewrap(), show_answers=True), LIMITS) as worker:
+        expected = get_exercise("01.2").reference(**job.trials[0])
+        assert torch.equal(worker.run(job).attempts[0].outputs["output"], expected)
+
+
+def _descendants(pid):
+    parents = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # ended meanwhile
+            parents[int(folder.name)] = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {pid}
+
+
+def _gone(pids, within_s=20):
+    end = time.monotonic() + within_s
+    while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < end:
+        time.sleep(0.05)
+    return not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+def test_a_dead_worker_is_told_from_a_wrong_answer_and_replaced():
+    before = _descendants(os.getpid())
+    with Worker(Sandbox.bubblewrap(), LIMITS) as worker:
+        assert _is_well(worker)
+        pids = _descendants(os.getpid()) - before
+        assert len(pids) >= 3  # bwrap, its process 1, the worker
+        worker._process.kill()
+        with pytest.raises(WorkerFault, match="died"):
+            worker.run(_job("def f(x): return x"))
+        assert _gone(pids) and _is_well(worker)
+        pids = _descendants(os.getpid()) - before
+    assert _gone(pids)
+
+
+def test_a_killed_grader_leaves_no_worker_behind():
+    script = (
+        "import torch\nfrom course_lib.grading.sandbox.launch import *\nworker = Worker(Sandbox.bubblewrap())\n"
+        "job = Job('while True: pass', 'f', 'def p(fn, i): ...', 'p', (), [], 60.0)\nworker.start()\n"
+        "print('ready', flush=True)\nworker.run(job)\n"
+    )
+    grader = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert grader.stdout.readline() == "ready\n"
+    time.sleep(0.3)  # the loop is running
+    pids = _descendants(grader.pid)
+    grader.send_signal(signal.SIGKILL)
+    grader.wait()
+    grader.stdout.close()
+    assert len(pids) >= 3 and _gone(pids)
+
+
+def _path_with_this_python(monkeypatch):
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+
+
+def test_where_children_cannot_be_shut_in_each_answer_gets_a_fresh_worker(monkeypatch):
+    """A sandbox of the instructor's own, which lets nobody make namespaces, as many containers do."""
+    _path_with_this_python(monkeypatch)
+    bwrap = Sandbox.bubblewrap().command[0]
+    sandbox = Sandbox.custom(f"{bwrap} --dev-bind / / --unshare-user --uid 1000 --gid 1000 --disable-userns --")
+    with Worker(sandbox, LIMITS) as worker:
+        assert _is_well(worker) and not worker.isolates
+        assert worker._process is None and worker._folder is None
+        assert REFUSED in _error(worker.run(_job("import os\nos.kill(os.getppid(), 9)")))
+        assert worker.run(_job("while True: pass", wall_s=0.3)).fault == "took longer than 0.3 s"
+
+
+def test_the_check_finds_the_holes_of_a_sandbox_that_is_none(monkeypatch, tmp_path):
+    _path_with_this_python(monkeypatch)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.txt").write_text("x")
+    holes = check_sandbox(Sandbox.custom("env --"), LIMITS)
+    assert any("references" in hole or "reference answers" in hole for hole in holes)
+    assert any("environment" in hole for hole in holes) and not any("network" in hole for hole in holes)
+    assert "an answer can do whatever you can" in check_sandbox(Sandbox.unsafe())[0]
+
+
+def test_the_check_finds_no_hole_in_bubblewrap():
+    assert check_sandbox(Sandbox.bubblewrap()) == []
+
+
+def test_unsafe_runs_answers_all_the_same():
+    with Worker(Sandbox.unsafe(), LIMITS) as worker:
+        assert _is_well(worker) and not worker.isolates
+        marker = "import os\nraise ValueError(os.path.exists('/sys/kernel'))"  # it can look around
+        assert "ValueError: True" in _error(worker.run(_job(marker)))
+
+
+def test_sandboxes_that_are_not_there(monkeypatch, tmp_path):
+    with pytest.raises(SandboxError, match="no command 'nosuchprogram' on PATH"):
+        Sandbox.custom("nosuchprogram run {worker}")
+    with pytest.raises(SandboxError, match="quote it"):
+        Sandbox.custom("docker 'run")
+    with Worker(Sandbox.custom("false"), LIMITS) as worker, pytest.raises(WorkerFault, match="died"):
+        worker.run(_job(""))
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(sandboxes, "_bundled", lambda: None)
+    with pytest.raises(SandboxError, match="bubblewrap"):
+        Sandbox.bubblewrap()
+
+
+def test_bubblewraps_binds_hold_neither_answers_nor_more_than_needed():
+    words = sandboxes.worker_command(Sandbox.bubblewrap(), "{}", None)
+    sources = [Path(words[i + 1]) for i, word in enumerate(words) if word in ("--ro-bind", "--bind", "--dev-bind")]
+    package = sandboxes.PACKAGE
+    exercises = [path for path in sources if package in path.parents and "exercises" in path.parts]
+    assert exercises == [package / "exercises" / "attempts.py"]
+    assert not any(path == package or path in package.parents or path in Path.home().parents for path in sources)
+    assert "--bind" not in words and "--clearenv" in words and "--unshare-net" in words
