@@ -23,6 +23,8 @@ DENIED = {
     "f'{torch.distributions.Normal(0, 1)}'": "torch.distributions",
     "getattr(torch, 'distributions')": "torch.distributions",
     "__import__('torch.distributions')": "torch.distributions",
+    "sys.modules['torch.distributions'].kl_divergence(p, q)": "torch.distributions",
+    "match torch:\n case object(distributions=d): pass": "torch.distributions",
     "𝓽𝓸𝓻𝓬𝓱.distributions": "torch.distributions",  # Python reads it as torch
     "F.kl_div(p, q)": "torch.nn.functional.kl_div",
     "nn.functional.kl_div(p, q)": "torch.nn.functional.kl_div",
@@ -32,7 +34,8 @@ DENIED = {
     "g = getattr(torch, 'stft')": "stft",
     "'''torch.distributions is denied here'''": "",
     "# torch.distributions": "",
-    "print('torch.distributions')": "",
+    "print('see torch.distributions')": "",
+    "kinds = ('stft', 'plain')": "",
     "mine.distributions(torch)": "",
     "torch.distributions_of_mine, my_stft, istft": "",
     "def f(x):\n    return x.softmax(-1)": "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import unicodedata
 import zipfile
 from pathlib import Path
 
@@ -131,6 +132,28 @@ def test_only_some_of_thousands_of_files_are_looked_at(tmp_path: Path, monkeypat
     source = put(tmp_path, [f"eve/{i:02d}_rnn.ipynb" for i in range(30)])
     (eve,) = [one for one in find_submissions(source) if one.student == "eve"]
     assert len(eve.files) == submissions.MAX_FILES and "only the first 20 were read" in eve.notes[0]
+
+
+def test_students_whose_names_look_the_same_stay_two(tmp_path: Path) -> None:
+    names = ["bob", "bob ", "Zoë", unicodedata.normalize("NFD", "Zoë")]
+    (tmp_path / "class.zip").write_bytes(zipped([f"{name}/x.ipynb" for name in names]))
+    found = found_in(tmp_path / "class.zip")
+    assert [name.partition("~")[0] for name in found] == ["Zoë", "Zoë", "bob", "bob"] and {"bob", "Zoë"} < set(found)
+    assert all(len(files) == 1 for files in found.values())
+    # Nor can one take the name that the other is given.
+    names.append(next(name for name in found if name.startswith("bob~")))
+    (tmp_path / "class.zip").write_bytes(zipped([f"{name}/x.ipynb" for name in names]))
+    assert len(found_in(tmp_path / "class.zip")) == 5
+    (tmp_path / "class.zip").write_bytes(zipped([f"{names[3]}/x.ipynb", "bob/x.ipynb"]))
+    assert list(found_in(tmp_path / "class.zip")) == ["Zoë", "bob"]
+
+
+def test_folders_without_a_file_are_somebodys_too(tmp_path: Path) -> None:
+    source = put(tmp_path, ["bob/x.ipynb"])
+    (source / "jane" / "x.ipynb").mkdir(parents=True)
+    (source / "eve").mkdir()
+    assert found_in(source) == {"bob": ["bob/x.ipynb"], "eve": [], "jane": []}
+    assert problems(source).startswith("jane holds no file\nno notebook was handed in")
 
 
 def test_deep_folders_are_not_entered(tmp_path: Path) -> None:

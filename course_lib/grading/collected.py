@@ -36,7 +36,7 @@ def list_folder(source: Path) -> Iterator[Listed]:
         if entry.is_symlink():
             yield Listed((name,), Place(path), "is a link, which is not followed")
         elif entry.is_dir(follow_symlinks=False):
-            yield from _walk(path, (name,))
+            yield from list(_walk(path, (name,))) or [Listed((name, ""), Place(path), "holds no file")]
         else:
             yield Listed((name,), Place(path))
 

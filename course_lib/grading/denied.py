@@ -13,7 +13,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from course_lib.grading.tokens import COMMENT, NAME, NEWLINE, STRING, content_of, tokens
 
 _READY = {"nn": "torch.nn", "F": "torch.nn.functional", "np": "numpy"}  # what every answer finds imported
-_REFLECTION = {"getattr", "__import__", "import_module", "eval", "exec", "vars", "globals", "__dict__", "attrgetter"}
+_REFLECTION = frozenset(
+    ("getattr", "__import__", "import_module", "eval", "exec", "vars", "globals", "modules", "__dict__", "attrgetter")
+)
 _MAX_ALIASES = 1_000
 
 _Token = tuple[str, str]
@@ -35,14 +37,15 @@ def denied_name(source: str, deny: Iterable[str]) -> str:
     full = {form for name in {*used, *aliases.values()} for form in _forms(name, aliases, stars)}
     parts = {part for name in full for part in name.split(".")}
     texts = {content_of(text)[1].strip() for kind, text in found if kind == STRING}
+    full |= {text for text in texts if "." in text}  # sys.modules["torch.distributions"]
     if parts & _REFLECTION:
         parts |= texts
-        full |= texts
+    in_pattern = {"match", "case"} <= parts  # match torch: case object(distributions=d)
     for entry in deny:
         last = entry.rpartition(".")[2]
         if entry in parts or any(name == entry or name.startswith(entry + ".") for name in full):
             return entry
-        if parts & _REFLECTION and last in texts:
+        if (parts & _REFLECTION and last in texts) or (in_pattern and last in parts):
             return entry
     return ""
 

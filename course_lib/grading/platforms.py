@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 NOTEBOOK_STEMS = (
@@ -36,6 +38,7 @@ _STEM = re.compile(
 )
 _NUMBERED = re.compile(r"(?:^|(?<=[\W_]))(?P<number>\d\d)[_ \-][^\W\d_]{2}")
 _COPY = re.compile(r"(?:-(?P<canvas>\d{1,3})|[ _]?\((?P<browser>\d{1,3})\))$")
+_HASHED = re.compile(r"~[0-9a-f]{10}$")
 _ENDING = re.compile(r"(?P<stem>.*?)\.ipynb(?P<extra>\.txt|\.json)?", re.IGNORECASE | re.DOTALL)
 
 
@@ -44,7 +47,7 @@ class Named:
     """What a file's name says.
 
     Attributes:
-        student: "" if it names nobody.
+        student: as the name has it (see `distinct`); "" if it names nobody.
         rest: the name that the student gave the file.
         version: of two files of one student for one notebook, the one with the higher version was handed in later.
     """
@@ -57,24 +60,24 @@ class Named:
 def owner_of_folder(name: str) -> str:
     """The student that a folder with submissions belongs to."""
     moodle = _MOODLE.fullmatch(name)
-    return printable(moodle["name"] if moodle and not moodle["rest"] else name)
+    return moodle["name"] if moodle and not moodle["rest"] else name
 
 
 def read_name(name: str) -> Named:
     """Whose a file in a flat folder is: by a platform's pattern, or `student_notebook.ipynb`."""
     if found := _BLACKBOARD.fullmatch(name):
-        return Named(printable(found["id"]), found["rest"] or "", (found["version"], _copy_number(found["rest"] or "")))
+        return Named(found["id"], found["rest"] or "", (found["version"], _copy_number(found["rest"] or "")))
     if (found := _MOODLE.fullmatch(name)) and found["rest"]:
-        return Named(printable(found["name"]), found["rest"], ("", _copy_number(found["rest"])))
+        return Named(found["name"], found["rest"], ("", _copy_number(found["rest"])))
     if found := _CANVAS.fullmatch(name) or _CANVAS_TEXT.fullmatch(name):
         student = found["anonymous"] or f"{found['name']}_{found['id']}"
         version = found.groupdict().get("version") or ""
-        return Named(printable(student), found["rest"], (version.zfill(20), _copy_number(found["rest"])))
+        return Named(student, found["rest"], (version.zfill(20), _copy_number(found["rest"])))
     stem = stem_of(name)
     mark = _STEM.search(stem) or _NUMBERED.search(stem)
     if mark is None:
-        return Named(printable(_COPY.sub("", stem)), name, ("", _copy_number(name)))
-    return Named(printable(stem[: mark.start()].rstrip("_- .")), name[mark.start() :], ("", _copy_number(name)))
+        return Named(_COPY.sub("", stem), name, ("", _copy_number(name)))
+    return Named(stem[: mark.start()].rstrip("_- ."), name[mark.start() :], ("", _copy_number(name)))
 
 
 def is_platforms(name: str) -> bool:
@@ -106,19 +109,29 @@ def version_in_folder(name: str) -> tuple[str, int]:
     return ("", _copy_number(name))
 
 
+def distinct(names: Iterable[str]) -> dict[str, str]:
+    """Each of these names -> its printable form, another for each: where two would be the same (a blank at the end,
+    two spellings of one letter), those that had to be changed end with a hash of what they were."""
+    plain = {name: printable(name) for name in names}
+    taken = Counter(plain.values())
+    kept = {name for name, text in plain.items() if (taken[text] == 1 or name == text) and not _HASHED.search(text)}
+    return {name: text if name in kept else _hashed(text, name) for name, text in plain.items()}
+
+
 def printable(name: str) -> str:
     """The name in one spelling (NFC), without anything that a terminal would obey, at most MAX_NAME long.
 
-    Bytes that are not UTF-8, control characters and marks that turn text round become \\x.. and \\u.... Two names that
-    differ stay different.
+    Bytes that are not UTF-8, control characters and marks that turn text round become \\x.. and \\u....
     """
     text = unicodedata.normalize("NFC", name)
     if not text.isprintable():
         text = "".join(char if char.isprintable() else _escaped(char) for char in text)
     text = text.strip()
-    if len(text) > MAX_NAME:
-        text = f"{text[: MAX_NAME - 11]}~{hashlib.sha256(text.encode()).hexdigest()[:10]}"
-    return text
+    return text if len(text) <= MAX_NAME else _hashed(text, text)
+
+
+def _hashed(text: str, name: str) -> str:
+    return f"{text[: MAX_NAME - 11]}~{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:10]}"
 
 
 def _escaped(char: str) -> str:

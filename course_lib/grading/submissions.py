@@ -118,7 +118,7 @@ def find_submissions(
             nameless.append(listed)
     if not students and any(is_notebook(listed.parts[-1]) for listed in nameless):
         # One student's own folder, or file.
-        alone = students.setdefault(printable(platforms.stem_of(source.name)), _Found())
+        alone = students.setdefault(platforms.stem_of(source.resolve().name), _Found())
         while nameless:
             alone.add(nameless.pop(0), ("", 0))
     for listed in nameless:
@@ -128,7 +128,9 @@ def find_submissions(
             f"{source.name}: nobody's submission is in it; need a folder (or a zip) of folders student/notebook.ipynb, "
             "or of files student_notebook.ipynb"
         )
-    return [found.submission(student, notebooks) for student, found in sorted(students.items())]
+    names = platforms.distinct(students)
+    submissions = [found.submission(names[student], notebooks) for student, found in students.items()]
+    return sorted(submissions, key=lambda one: one.student)
 
 
 def _list(source: Path) -> Iterable[Listed]:
