@@ -148,7 +148,7 @@ class Cluster:
             except Exception as error:
                 self._renew()
                 if not n_left:
-                    fault = f"{N_TRIES} workers were lost with it, one after another ({type(error).__name__})"
+                    fault = f"its worker was lost, {N_TRIES} times out of {N_TRIES} ({type(error).__name__})"
                     return Verdict(hand_in.student, fault=fault)
         raise AssertionError("unreachable: the last try returns")
 

@@ -30,7 +30,8 @@ class ResultsFolder:
         self._lock = FileLock(out_dir / ".lock", timeout=0)  # the kernel's lock: it ends with its process
 
     def __enter__(self) -> ResultsFolder:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._out_dir.mkdir(mode=0o700, parents=True, exist_ok=True)  # marks, and solutions for nbgrader
+        self._folder.mkdir(exist_ok=True)
         try:
             self._lock.acquire()
         except Timeout:
