@@ -182,8 +182,6 @@ def _joined(one: str, texts: list[str], notes: Notes) -> str:
     real = list(dict.fromkeys(text for text in texts if text and text != _TEXT_STUB))
     if len(real) > 1:
         notes.add(f"question {one} has {len(real)} different cells; all of them are shown to who marks it")
-    if not real:
-        notes.add(f"nothing is written for question {one}; only what stands in its own cell is read")
     text = "\n\n".join(real)
     if len(text) > MAX_CELL_CHARS:
         notes.add(f"the answer to question {one} has {len(text):,} characters; the first {MAX_CELL_CHARS:,} were read")
