@@ -23,6 +23,7 @@ from course_lib.grading.answers import Answer
 from course_lib.grading.assignment import Assigned, Assignment
 from course_lib.grading.marking import Marker
 from course_lib.grading.results import FAILED, NOT_ATTEMPTED, PASSED, ExerciseResult
+from course_lib.grading.sandbox import frames
 from course_lib.grading.sandbox.launch import Limits, Sandbox
 
 pytestmark = pytest.mark.skipif(not bwrap(), reason="no bubblewrap: apt install bubblewrap")
@@ -109,7 +110,9 @@ class Class:
         found |= {f"mount {line}" for line in Path("/proc/self/mounts").read_text().splitlines()}
         for folder in (places["WRITABLE"], places["HOME"], "/tmp", "/var/tmp", "/dev/shm", "/dev", "/"):
             names = os.listdir(folder)
-            found |= {f"{folder}/{name}" for name in names if places["TOKEN"] in name or folder.startswith(places["BASE"])}
+            found |= {
+                f"{folder}/{name}" for name in names if places["TOKEN"] in name or folder.startswith(places["BASE"])
+            }
         return found
 
 
@@ -139,12 +142,35 @@ def test_without_a_defence_the_attack_works(naive, places, attack):
     assert attack.evidence in evidence(answer), answer
 
 
+@pytest.mark.parametrize("name", replies.FOOLS)
+def test_without_checks_a_frame_fools_its_reader(name):
+    data = replies.FOOLS[name]
+    try:
+        header = replies.believed(data)
+    except Exception:
+        raised = True
+    else:
+        raised = False
+    assert raised or header.get("points") == 100
+    with pytest.raises(frames.FrameError):
+        frames.read_reply(frames.unpack(data[8:]), 4)
+
+
+def test_without_checks_odd_tensors_stop_the_comparison(naive):
+    cells = [(ATTACKED, replies.returner(what).cell) for what in replies.INCOMPARABLE]
+    marks = naive.grade(cells, "allclose")["marks"]
+    assert len(marks) == len(cells)
+    for what, mark in zip(replies.INCOMPARABLE, marks, strict=True):
+        assert "Error: " in mark["message"], f"{what}: {mark}"
+
+
 @EACH
 def test_the_attack_costs_the_attacker_one_exercise_and_nobody_anything(school, places, attack):
     before = school.traces(places)
     result = attack_ours(school, attack.source(places))
     assert result.points == 0 and result.status in (FAILED, NOT_ATTEMPTED), result.message
     assert BREACH.upper() not in result.message and attack.says in result.message, result.message
+    assert "is no Python" not in result.message or "parentheses" in attack.name or "nested" in attack.name
     assert school.traces(places) == before  # the worker is the same, too: no attack is taken for a fault of ours
 
 

@@ -124,7 +124,9 @@ def test_nothing_was_unpacked_anywhere(graded, tmp_path):
     assert (tmp_path / "escaped.ipynb").exists()
     roots = {graded.source.parent, graded.source, graded.out, Path("/"), Path.cwd(), Path.cwd().parent}
     assert not [root / name for root in roots for name in os.listdir(root) if "escaped" in name]
-    assert {path.name for path in graded.source.rglob("*") if path.is_file() and path.suffix == ".ipynb"} == {handins.NAME}
+    assert {path.name for path in graded.source.rglob("*") if path.is_file() and path.suffix == ".ipynb"} == {
+        handins.NAME
+    }
 
 
 class Page(HTMLParser):

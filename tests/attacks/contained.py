@@ -40,7 +40,13 @@ class Naive:
         fence += ["--tmpfs", "/tmp", "--tmpfs", "/dev/shm"]
         fence += ["--bind", str(folder), str(folder), "--unshare-pid", "--unshare-ipc", "--die-with-parent"]
         fence += ["--cap-add", "ALL"] + ([] if os.getuid() == 0 else ["--unshare-user", "--uid", "0", "--gid", "0"])
-        environment = {**os.environ, "TMPDIR": "/tmp", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COURSE_TEST_SECRET": "salt"}
+        environment = {
+            **os.environ,
+            "TMPDIR": "/tmp",
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+            "COURSE_TEST_SECRET": "salt",
+        }
         self._process = subprocess.Popen(
             [*fence, sys.executable, str(NAIVE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             cwd=ROOT, env=environment,

@@ -49,7 +49,7 @@ BOUNDED: tuple[Attack, ...] = (
     ),
     burglar(
         "a thousand open files",
-        'return len([open(os.devnull) for _ in range(900)])',
+        "return len([open(os.devnull) for _ in range(900)])",
     ),
     burglar(
         "directories that cannot be deleted",
@@ -67,26 +67,58 @@ BOUNDED: tuple[Attack, ...] = (
         "a file larger than the disk, full of holes",
         'with open("hole", "wb") as file:\n    file.truncate(2**40)\nreturn os.path.getsize("hole")',
     ),
-    burglar("locked memory", "page = ctypes.create_string_buffer(2**22)\nreturn ctypes.CDLL(None).mlock(page, 2**22) == 0"),
+    burglar(
+        "locked memory", "page = ctypes.create_string_buffer(2**22)\nreturn ctypes.CDLL(None).mlock(page, 2**22) == 0"
+    ),
     burglar("a higher priority", "os.nice(-5)\nreturn True"),
-    burglar("its own limits raised", 'import resource\nresource.setrlimit(resource.RLIMIT_AS, (-1, -1))\nreturn True', evidence=""),
+    burglar(
+        "its own limits raised",
+        "import resource\nresource.setrlimit(resource.RLIMIT_AS, (-1, -1))\nreturn True",
+        evidence="",
+    ),
 )
 
 ENDLESS: tuple[Attack, ...] = (
     breaker("30 GB at once", "return torch.ones(30 * 2**28) * frequency_hz.sum()", "", "memory"),
     breaker("30 GB bit by bit", "hoard = []\nwhile True:\n    hoard.append(torch.ones(2**22))", "", "memory"),
     breaker("30 GB of numpy", "import numpy\nreturn numpy.ones(30 * 2**27)", "", "emory"),
-    breaker("a fork bomb", "while True:\n    try:\n        os.fork()\n    except OSError:\n        pass", "", "took longer"),
+    breaker(
+        "a fork bomb", "while True:\n    try:\n        os.fork()\n    except OSError:\n        pass", "", "took longer"
+    ),
     breaker("a bomb of threads", "while True:\n    threading.Thread(target=time.sleep, args=(9,)).start()", "", ""),
     breaker(
         "a fork bomb of sessions of their own",
-        "while True:\n    try:\n        if os.fork():\n            os._exit(0)\n        os.setsid()\n    except OSError:\n        pass",
+        """
+        while True:
+            try:
+                if os.fork():
+                    os._exit(0)
+                os.setsid()
+            except OSError:
+                pass
+        """,
         "",
         "",
     ),
-    breaker("a flood of output", 'while True:\n    os.write(1, b"y" * 65536)\n    print("y" * 65536, file=sys.stderr)', "", "took longer"),
+    breaker(
+        "a flood of output",
+        'while True:\n    os.write(1, b"y" * 65536)\n    print("y" * 65536, file=sys.stderr)',
+        "",
+        "took longer",
+    ),
     breaker("a full tmpfs", 'file = open("full", "wb")\nwhile True:\n    file.write(bytes(2**20))', "", ""),
-    breaker("a full tmpfs, errors caught", 'n = 0\nwhile True:\n    n += 1\n    try:\n        open(f"f{n % 9}", "ab").write(bytes(2**20))\n    except OSError:\n        if n > 200:\n            break', "", ""),
+    breaker(
+        "a full tmpfs, errors caught",
+        """
+        for n in range(200):
+            try:
+                open(f"f{n % 9}", "ab").write(bytes(2**20))
+            except OSError:
+                pass
+        """,
+        "",
+        "expected",
+    ),
     breaker("a full tmpfs of empty files", 'n = 0\nwhile True:\n    n += 1\n    open(f"f{n}", "w").close()', "", ""),
     breaker(
         "memory of a child",

@@ -16,7 +16,11 @@ FORGERIES: tuple[Attack, ...] = (
     ),
     forger("nonzero patched", f"torch.Tensor.nonzero = lambda self: []\n{WRONG}"),
     forger("len of a tensor patched", f"torch.Tensor.__len__ = lambda self: 0\n{WRONG}"),
-    forger("round patched", f"torch.round = lambda x: x * 0\n\ndef alias_frequency(frequency_hz, rate_hz):\n    return frequency_hz", "allclose"),
+    forger(
+        "round patched",
+        "torch.round = lambda x: x * 0\n\ndef alias_frequency(frequency_hz, rate_hz):\n    return frequency_hz",
+        "allclose",
+    ),
     forger(
         "subclass that equals everything",
         """

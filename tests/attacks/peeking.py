@@ -31,7 +31,8 @@ BURGLARIES: tuple[Attack, ...] = (
         """
         found = []
         for base in [*sys.path, os.getcwd(), "@ROOT@", sys.prefix]:
-            for folder in (base, base + "/course_lib", base + "/course_lib/exercises", base + "/course_lib/exercises/ex01"):
+            for below in ("", "/course_lib", "/course_lib/exercises", "/course_lib/exercises/ex01"):
+                folder = base + below
                 try:
                     found += [f"{folder}/{name}" for name in os.listdir(folder) if "alias" in name or "ex00" in name]
                 except OSError:
@@ -110,8 +111,8 @@ BURGLARIES: tuple[Attack, ...] = (
         "the interpreter's own files changed",
         """
         found = []
-        places = ["@WRITABLE@", os.path.dirname(os.__file__), os.path.dirname(torch.__file__), sys.prefix, "/usr", "/etc"]
-        for folder in [*places, "/", "/dev", "/dev/shm", "/var/tmp", "/run", "/proc"]:
+        libraries = [os.path.dirname(os.__file__), os.path.dirname(torch.__file__), sys.prefix]
+        for folder in ["@WRITABLE@", *libraries, "/usr", "/etc", "/", "/dev", "/dev/shm", "/var/tmp", "/run", "/proc"]:
             try:
                 open(folder + "/@TOKEN@", "w").close()
                 os.remove(folder + "/@TOKEN@")
@@ -168,7 +169,8 @@ BURGLARIES: tuple[Attack, ...] = (
         "a netlink socket (the machine's interfaces)",
         """
         import socket
-        return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) and [n for _, n in socket.if_nameindex() if n != "lo"]
+        line = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+        return line and [name for _, name in socket.if_nameindex() if name != "lo"]
         """,
     ),
     burglar(
@@ -178,7 +180,16 @@ BURGLARIES: tuple[Attack, ...] = (
     burglar(
         "devices",
         """
-        return [name for name in os.listdir("/dev") if name in ("mem", "kmsg", "sda", "vda", "kvm", "fuse", "loop0", "tty0")]
+        wanted = ("mem", "kmsg", "sda", "vda", "kvm", "fuse", "loop0", "tty0")
+        return [name for name in os.listdir("/dev") if name in wanted]
+        """,
+    ),
+    burglar(
+        "the time of a device, which the next can read",
+        """
+        before = os.stat("/dev/null").st_mtime_ns
+        os.utime("/dev/null")
+        return os.stat("/dev/null").st_mtime_ns != before
         """,
     ),
     burglar(

@@ -1,6 +1,9 @@
 """What comes back: tensors that no comparison expects, and bytes that are no reply."""
 
-import textwrap
+import json
+import math
+
+import safetensors.torch
 
 from attacks.breaking import at_once, breaker
 from attacks.table import Attack
@@ -34,7 +37,7 @@ ODD_TENSORS: dict[str, str] = {
     "a nest of lists": "__import__('functools').reduce(lambda x, _: [x], range(50_000), frequency_hz)",
     "names as long as a book": "{'x' * 10**7: frequency_hz}",
     "names with control characters": "{'\\x00\\x1b[2J\\u202e\\ud800': frequency_hz}",
-    "lying about its storage": "torch.empty(0).set_(torch.empty(4).untyped_storage(), 0, (2,), (1,)).as_strided((9,), (0,))",
+    "nine views of one value": "torch.empty(0).set_(torch.empty(4).untyped_storage(), 0, (9,), (0,))",
     "freed storage": "(lambda t: (t.untyped_storage().resize_(0), t)[1])(frequency_hz.clone())",
     "a huge whole number": "10**400",
     "a bool": "True",
@@ -49,67 +52,159 @@ ODD_TENSORS: dict[str, str] = {
 }
 
 
+_WRITE = """
+import json
+
+def head(n):
+    return n.to_bytes(8, "big")
+
+def framed(header, **tensors):
+    text = json.dumps({"__metadata__": {"header": header}} | tensors).encode()
+    return head(8 + len(text)) + len(text).to_bytes(8, "little") + text
+
+def reply(**changed):
+    attempt = {"outputs": [], "error": "", "error_kind": "", "changed": [], "is_stub": False} | changed
+    return framed(json.dumps({"header": {"attempts": [attempt], "fault": ""}, "complex": []}))
+
+def tensors(n):
+    empty = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+    header = json.dumps({"header": {"attempts": [], "fault": ""}, "complex": []})
+    return framed(header, **{f"t{i}": empty for i in range(n)})
+
+payload = PAYLOAD
+for fd in range(3, 256):
+    try:
+        view = memoryview(payload)
+        while len(view):
+            view = view[os.write(fd, view):]
+    except OSError:
+        pass
+"""
+
+
+# On these the comparison itself raises, in the process that marks.
+INCOMPARABLE = (
+    "sparse", "sparse csr", "meta", "quantised", "nested", "complex", "empty", "a numpy array", "a string", "None",
+    "a generator", "a bool", "float16", "bits",
+)  # fmt: skip
+
+
 def returner(what: str) -> Attack:
     """A function that answers with this."""
     return breaker(what, f"return {ODD_TENSORS[what]}", "")
 
 
-def writer(name: str, payload: str, after: str = "os._exit(0)", says: str = "") -> Attack:
-    """A cell that writes bytes (an expression) to every file it has open, then does something else."""
-    cell = textwrap.dedent(
-        f"""
-        import json, struct
-
-        def head(n):
-            return n.to_bytes(8, "big")
-
-        payload = {payload}
-        for fd in range(3, 256):
-            try:
-                view = memoryview(payload)
-                while len(view):
-                    view = view[os.write(fd, view):]
-            except OSError:
-                pass
-        {after}
-        """
-    )
-    return at_once(name, cell, "", says)
+def writer(name: str, payload: str | bytes, says: str = "is no reply", after: str = "os._exit(0)") -> Attack:
+    """A cell that writes bytes (or what an expression gives) to every file it has open, then does something else."""
+    text = payload if isinstance(payload, str) else repr(payload)
+    return at_once(name, f"{_WRITE.replace('PAYLOAD', text)}\n{after}\n", "", says)
 
 
-def _framed(metadata: str, tensors: str = "{}") -> str:
-    """A frame of safetensors: 8 bytes of length, then safetensors' own 8 bytes of header length, header, data."""
-    return (
-        "(lambda text: head(8 + len(text)) + len(text).to_bytes(8, 'little') + text)"
-        f"(json.dumps({{'__metadata__': {metadata}}} | {tensors}).encode())"
-    )
+def framed(described: object, data: bytes = b"") -> bytes:
+    """A frame: 8 bytes of length, then safetensors' own length, description and data."""
+    text = json.dumps(described).encode()
+    body = len(text).to_bytes(8, "little") + text + data
+    return len(body).to_bytes(8, "big") + body
 
 
+def reply(described: dict[str, object], data: bytes = b"", **changed: object) -> bytes:
+    """A whole reply whose one attempt gives these tensors; `changed`: fields of that attempt, of any kind."""
+    attempt = {"outputs": [["output", name] for name in described], "error": "", "error_kind": "", "changed": []}
+    header = {"attempts": [attempt | {"is_stub": False} | changed], "fault": ""}
+    return framed(described | {"__metadata__": {"header": json.dumps({"header": header, "complex": []})}}, data)
+
+
+def headed(header: object) -> bytes:
+    """A frame with this as its header."""
+    return framed({"__metadata__": {"header": header if isinstance(header, str) else json.dumps(header)}})
+
+
+def tensor(shape: list[object], dtype: object = "F32", offsets: tuple[int, int] = (0, 8)) -> dict[str, object]:
+    return {"dtype": dtype, "shape": shape, "data_offsets": list(offsets)}
+
+
+GIANT = 2**40
+LONG = "sent back more than"
 WRITERS: tuple[Attack, ...] = (
     writer("an empty frame", "head(0)"),
-    writer("a frame of 2^63 bytes", "head(2**63) + bytes(100)"),
-    writer("a frame of 2^64 - 1 bytes", "b'\\xff' * 8 + bytes(100)"),
-    writer("a frame of 10 GB, truncated", "head(10**10) + bytes(1000)"),
-    writer("a frame that stalls half way", "head(1000) + bytes(10)", "while True:\n    time.sleep(1)"),
+    writer("a frame of 2^63 bytes", "head(2**63) + bytes(100)", LONG),
+    writer("a frame of 2^64 - 1 bytes", b"\xff" * 8 + bytes(100), LONG),
+    writer("a frame of 10 GB, truncated", "head(10**10) + bytes(1000)", LONG),
+    writer("a frame that ends half way", "head(1000) + bytes(10)", "ended the whole process"),
+    writer("a frame that stalls half way", "head(1000) + bytes(10)", "took longer", "time.sleep(60)"),
     writer("a frame of noise", "head(4096) + os.urandom(4096)"),
-    writer("not a frame", "b'passed 100 points\\n' * 100"),
-    writer("a pickle", "(lambda b: head(len(b)) + b)(__import__('pickle').dumps({'passed': True, 'points': 100}))"),
-    writer("two frames", "(head(16) + bytes(16)) * 2"),
-    writer("frames without end", "head(16) + bytes(16)", "while True:\n    for fd in range(3, 64):\n        try:\n            os.write(fd, payload * 4096)\n        except OSError:\n            pass"),
-    writer("a header that claims 100 points", _framed("{'header': json.dumps({'status': 'passed', 'points': 100, 'passed': True, 'attempts': [], 'ok': True})}")),
-    writer("a header that is no JSON", _framed("{'header': '{'}")),
-    writer("a header with a nest", _framed("{'header': '[' * 100_000}")),
-    writer("a header with a giant number", _framed("{'header': '9' * 100_000}")),
-    writer("a header of a list", _framed("{'header': '[1, 2]'}")),
-    writer("a header with NaN and lone surrogates", _framed("{'header': '{\"attempts\": [NaN, \"\\\\ud800\"]}'}")),
-    writer("metadata without a header", _framed("{'other': 'x'}")),
-    writer("metadata of numbers", _framed("{'header': 5}")),
-    writer("overlapping tensors", _framed("{'header': '{}'}", "{'a': {'dtype': 'F32', 'shape': [2], 'data_offsets': [0, 8]}, 'b': {'dtype': 'F32', 'shape': [2], 'data_offsets': [0, 8]}}") + " + bytes(8)"),
-    writer("tensors beyond the end", _framed("{'header': '{}'}", "{'a': {'dtype': 'F32', 'shape': [2**40], 'data_offsets': [0, 2**42]}}")),
-    writer("a tensor of negative size", _framed("{'header': '{}'}", "{'a': {'dtype': 'F32', 'shape': [-1], 'data_offsets': [8, 0]}}")),
-    writer("a tensor of an unknown dtype", _framed("{'header': '{}'}", "{'a': {'dtype': 'X99', 'shape': [1], 'data_offsets': [0, 4]}}")),
-    writer("a header length beyond the frame", "head(8) + (2**63).to_bytes(8, 'little')"),
-    writer("a hundred thousand tensors", _framed("{'header': '{}'}", "{f't{n}': {'dtype': 'F32', 'shape': [0], 'data_offsets': [0, 0]} for n in range(100_000)}")),
-    writer("100 MB", "head(10**8) + bytes(10**8)"),
-    writer("a good frame's worth of nothing, then the answer", "b''", "pass"),
-)  # fmt: skip
+    writer("not a frame", b"passed 100 points\n" * 100, LONG),
+    writer("a pickle", "(lambda data: head(len(data)) + data)(__import__('pickle').dumps({'points': 100}))"),
+    writer("two frames", (16).to_bytes(8, "big") + bytes(16) + (16).to_bytes(8, "big") + bytes(16)),
+    writer("frames without end", "head(16) + bytes(16)", after="while True:\n    os.write(3, payload * 4096)"),
+    writer("100 MB", "head(10**8) + bytes(10**8)", LONG),
+    writer("7 MB, a byte at a time", "head(7 << 20)", "took longer", "while True:\n    os.write(3, b'x')"),
+    writer(
+        "a pipe in packet mode, which forgets what is not read",
+        b"",
+        "",
+        "import fcntl\nfcntl.fcntl(3, 4, 0o40001)\nos.write(3, head(4096) + bytes(900))\nos._exit(0)",
+    ),
+    writer("a header that claims 100 points", headed({"status": "passed", "points": 100, "passed": True})),
+    writer("a reply with points in it", reply({}, points=100)),
+    writer("a header that is no JSON", headed("{")),
+    writer("a header with a nest", "framed('[' * 100_000)"),
+    writer("a header with a giant number", "framed('9' * 100_000)"),
+    writer("a header of a list", headed([1, 2])),
+    writer("a header with a lone surrogate", headed('{"header": {"attempts": [], "fault": "\ud800"}, "complex": 1}')),
+    writer("metadata without a header", framed({"__metadata__": {"other": "x"}})),
+    writer("metadata of numbers", framed({"__metadata__": {"header": 5}})),
+    writer("a text where a number belongs", reply({}, is_stub="no")),
+    writer("NaN for an error", reply({}, error=float("nan"))),
+    writer("an error of a megabyte", "reply(error='x' * 900_000)"),
+    writer("an output twice", reply({"a": tensor([2])}, bytes(8), outputs=[["x", "a"], ["y", "a"]])),
+    writer("an output of another's name", reply({"a": tensor([2])}, bytes(8), outputs=[["x", "b"]])),
+    writer("a tensor of nobody's", reply({"a": tensor([2])}, bytes(8), outputs=[])),
+    writer("overlapping tensors", reply({"a": tensor([2]), "b": tensor([2])}, bytes(8))),
+    writer("tensors beyond the end", reply({"a": tensor([2], offsets=(0, 2**42))})),
+    writer("a shape of more than there is", reply({"a": tensor([GIANT])}, bytes(8))),
+    writer("a tensor of negative size", reply({"a": tensor([-2])}, bytes(8))),
+    writer("a shape of half a value", reply({"a": tensor([2.0])}, bytes(8))),
+    writer("a tensor of an unknown dtype", reply({"a": tensor([2], "X99")}, bytes(8))),
+    writer("a dtype that is a list", reply({"a": tensor([2], ["F32"])}, bytes(8))),
+    writer("shapes whose strides overflow", reply({"a": tensor([0, GIANT, GIANT, GIANT], offsets=(0, 0))})),
+    writer("shapes of a giant and nothing", reply({"a": tensor([GIANT, GIANT, 0], offsets=(0, 0))})),
+    writer("a header length beyond the frame", (8).to_bytes(8, "big") + (2**63).to_bytes(8, "little")),
+    writer("ten thousand tensors", "tensors(10_000)"),
+    writer("a good frame's worth of nothing, then an answer", b"", "expected", "pass"),
+)
+
+
+def believed(data: bytes) -> dict[str, object]:
+    """What a reader makes of a frame if it believes what it is told: the evidence against each of `FOOLS`."""
+    n_bytes = int.from_bytes(data[:8], "big")
+    buffer = bytearray(n_bytes)  # as if it were all there
+    body = data[8 : 8 + n_bytes]
+    buffer[: len(body)] = body
+    described = json.loads(bytes(buffer[8 : 8 + int.from_bytes(buffer[:8], "little")]))
+    header = json.loads(described.pop("__metadata__")["header"])
+    header["n_values"] = sum(math.prod(one["shape"]) for one in described.values())
+    safetensors.torch.load(bytes(buffer))
+    return header
+
+
+# Frames on which it raises what nobody foresaw, or reports points or more values than any machine holds.
+FOOLS: dict[str, bytes] = {
+    "2^63 bytes": (2**63).to_bytes(8, "big"),
+    "2^62 bytes": (2**62).to_bytes(8, "big"),
+    "nothing": bytes(8),
+    "not a frame": b"passed 100 points",
+    "points": headed({"points": 100}),
+    "no JSON": headed("{"),
+    "a nest": headed("[" * 100_000),
+    "a list": headed([1, 2]),
+    "no header": framed({"__metadata__": {"other": "x"}}),
+    "metadata of numbers": framed({"__metadata__": {"header": 5}}),
+    "overlapping": reply({"a": tensor([2]), "b": tensor([2])}, bytes(8)),
+    "beyond the end": reply({"a": tensor([2], offsets=(0, 2**42))}),
+    "more than there is": reply({"a": tensor([GIANT])}, bytes(8)),
+    "negative": reply({"a": tensor([-2])}, bytes(8)),
+    "half a value": reply({"a": tensor([2.0])}, bytes(8)),
+    "unknown dtype": reply({"a": tensor([2], "X99")}, bytes(8)),
+    "overflow": reply({"a": tensor([0, GIANT, GIANT, GIANT], offsets=(0, 0))}),
+}
