@@ -8,7 +8,10 @@ holding text, and students' code runs below the workers, in the Marker's sandbox
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 
 import dask
@@ -157,7 +160,7 @@ class Cluster:
 
 
 def _start_workers(n_workers: int) -> LocalCluster:
-    with dask.config.set(_SCHEDULER_SETTINGS):
+    with dask.config.set(_SCHEDULER_SETTINGS), _deaf_to_ctrl_c():
         return LocalCluster(
             n_workers=n_workers,
             threads_per_worker=1,
@@ -168,3 +171,16 @@ def _start_workers(n_workers: int) -> LocalCluster:
             silence_logs=logging.CRITICAL,
             config=_WORKER_SETTINGS,
         )
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Processes that are started meanwhile ignore the terminal's Ctrl-C for good: we end them ourselves."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # where signals can't be set
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -38,13 +38,13 @@ class GradeProgress(Listener):
             self._bar.update(self._task, description=what)
         else:
             self.tell(f"{what} ...")
-        if what == "marking":
-            self._began_s = self._line_s = time.monotonic()
 
     def kept(self) -> None:
         self._advance()
 
     def marked(self, result: SubmissionResult) -> None:
+        if not self._n_marked:
+            self._began_s = self._line_s = time.monotonic()  # without the time that workers take to start
         self._n_marked += 1
         self._n_not_graded += not result.is_complete
         self._advance()
@@ -61,9 +61,9 @@ class GradeProgress(Listener):
         self._n_done += 1
         if self._bar:
             self._bar.update(self._task, completed=self._n_done)
-        elif time.monotonic() - self._line_s > LINE_EVERY_S and self._n_marked:
+        elif time.monotonic() - self._line_s > LINE_EVERY_S and self._n_marked > 1:
             self._line_s = time.monotonic()
-            per_s = self._n_marked / (self._line_s - self._began_s)
+            per_s = (self._n_marked - 1) / (self._line_s - self._began_s)
             left_s = round((self._n_students - self._n_done) / per_s)
             failed = f", {self._n_not_graded} not graded" if self._n_not_graded else ""
             self.tell(
