@@ -149,6 +149,7 @@ def limit_resources(limits: dict[str, int], own_bytes: int, count_processes: boo
         (resource.RLIMIT_NPROC, limits["n_processes"] if count_processes else resource.RLIM_INFINITY),
         (resource.RLIMIT_FSIZE, limits["file_bytes"]),
         (resource.RLIMIT_NOFILE, limits["n_files"]),
+        (resource.RLIMIT_STACK, 64 << 20),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_MEMLOCK, 0),
         (resource.RLIMIT_MSGQUEUE, 0),

@@ -175,20 +175,24 @@ class Worker:
         return WorkerFault(f"the worker in {self._sandbox.description} {what}" + (f"; it said: {said}" if said else ""))
 
     def _interpret(self, job: Job, reply: bytes, status: dict) -> Reply:
-        state = status.get("state")
+        state, *numbers = (status.get(name) for name in ("state", "exit", "ran_s", "waited_s"))
+        if not all(isinstance(number, (int, float)) for number in numbers):
+            raise self._fault(f"said {status}")
+        exit_code, ran_s, waited_s = numbers
         if state == "answered":
             try:
                 return read_reply(unpack(reply), len(job.trials))
             except Exception as error:  # FrameError, and whatever nobody foresaw: it is the answer's own doing
                 return Reply([], f"sent back something that is no reply: {error}"[:500])
         if state == "late":
-            ran_s, waited_s = float(status["cpu_s"]), float(status["waited_s"])
             starved = ran_s < job.wall_s / 2 and waited_s > job.wall_s / 3
             return Reply([], f"took longer than {job.wall_s:g} s", starved)
+        if state == "heavy":
+            return Reply([], f"needed more than {self._limits.memory_bytes / 2**20:g} MiB of memory")
         if state == "long":
             return Reply([], f"sent back more than {self._limits.reply_bytes / 2**20:g} MiB")
-        if state == "ended" and type(status.get("exit")) is int:
-            return Reply([], _why_it_ended(status["exit"], self._limits))
+        if state == "ended":
+            return Reply([], _why_it_ended(int(exit_code), self._limits))
         raise self._fault(f"said {status}")
 
     def close(self) -> None:

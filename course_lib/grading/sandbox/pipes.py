@@ -4,32 +4,67 @@ from __future__ import annotations
 
 import array
 import fcntl
+import math
 import os
+import resource
 import select
 import termios
 import time
 
-
-def wait_for(fd: int, deadline_s: float) -> bool:
-    """Whether there is something to read (of a process: whether it has ended) by then."""
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    poll.register(0, 0)  # reports only that the grader has gone
-    ready = poll.poll(max(0.0, deadline_s - time.monotonic()) * 1000)
-    if any(one == 0 for one, _ in ready):
-        raise SystemExit("the grader has gone")
-    return bool(ready)
+LOOK_S = 0.05  # between two looks at a child's memory
 
 
-def waited_s(child: int) -> float:
-    """How long a process was ready to run, but not running; 0 if the kernel does not say."""
-    with open(f"/proc/self/fdinfo/{child}") as file:
-        pid = next(line.split()[1] for line in file if line.startswith("Pid:"))  # as /proc counts, not as we do
+class Watch:
+    """Waits for a child, with one eye on the clock, one on its memory, and one on the grader.
+
+    Args:
+        child: a pidfd of it.
+        max_bytes: of memory that it may hold, all together. Its address space alone is no measure: it may give back
+            what of that it was born with.
+    """
+
+    def __init__(self, child: int, max_bytes: int) -> None:
+        self._child, self._max_bytes, self.deadline_s = child, max_bytes, math.inf
+        with open(f"/proc/self/fdinfo/{child}") as file:  # its number as /proc counts, which is not as we count
+            self._folder = "/proc/" + next(line.split()[1] for line in file if line.startswith("Pid:"))
+
+    def why_not(self, fd: int) -> str:
+        """Empty once there is something to read; else "late" or "heavy"."""
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        poll.register(0, 0)  # reports only that the grader has gone
+        while True:
+            left_s = self.deadline_s - time.monotonic()
+            ready = poll.poll(max(0.0, min(left_s, LOOK_S)) * 1000)
+            if any(one == 0 for one, _ in ready):
+                raise SystemExit("the grader has gone")
+            if ready:
+                return ""
+            if left_s <= 0:
+                return "late"
+            if held_bytes(self._folder) > self._max_bytes:
+                return "heavy"
+
+    def at_its_end(self) -> str:
+        """The child has closed its pipe without a whole reply: "ended" if it ends by itself."""
+        return self.why_not(self._child) or "ended"
+
+    def waited_s(self) -> float:
+        """How long it was ready to run, but not running; 0 if the kernel does not say."""
+        try:
+            with open(f"{self._folder}/schedstat") as file:
+                return int(file.read().split()[1]) / 1e9
+        except OSError:
+            return 0.0
+
+
+def held_bytes(folder: str = "/proc/self") -> int:
+    """Memory that a process holds; 0 if it has ended."""
     try:
-        with open(f"/proc/{pid}/schedstat") as file:
-            return int(file.read().split()[1]) / 1e9
+        with open(f"{folder}/statm") as file:
+            return int(file.read().split()[1]) * resource.getpagesize()
     except OSError:
-        return 0.0
+        return 0
 
 
 def n_waiting(pipe: int) -> int:

@@ -23,7 +23,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from course_lib.grading.sandbox import UNSENT, isolation, syscalls
-from course_lib.grading.sandbox.pipes import move, n_waiting, read_up_to, wait_for, waited_s
+from course_lib.grading.sandbox.pipes import Watch, held_bytes, move, n_waiting, read_up_to
 
 READY, BROKEN = b"R", b"E"  # a child's first byte: it is shut in, or why it could not be
 SHUT_IN, FILTERED, OPEN = "shut in", "filtered", "open"  # namespaces and filter, filter only, nothing (unsafe)
@@ -125,6 +125,7 @@ def serve(options: dict, way: str, pid_namespace: int) -> bool:
     if pid == 0:
         run_child(options, way, job_out, reply_in)
     child = os.pidfd_open(pid)
+    watch = Watch(child, options["memory_bytes"] + held_bytes())
     os.close(job_out)
     os.close(reply_in)
     try:
@@ -132,46 +133,50 @@ def serve(options: dict, way: str, pid_namespace: int) -> bool:
             os.write(job_in, head[8:])
             move(0, job_in, n_bytes)
         os.close(job_in)
-        status = relay(reply_out, child, wall_s, options["reply_bytes"])
-        waited = {"waited_s": waited_s(child)} if status["state"] == "late" else {}
+        state = relay(reply_out, watch, wall_s, options["reply_bytes"])
+        waited_s = watch.waited_s() if state == "late" else 0.0
     finally:
         os.kill(pid, signal.SIGKILL)  # all of its namespace goes with it
     _, code, used = os.wait4(pid, 0)
     os.close(reply_out)
     os.close(child)
-    say(status | waited | {"exit": os.waitstatus_to_exitcode(code), "cpu_s": used.ru_utime + used.ru_stime})
+    ran_s = used.ru_utime + used.ru_stime
+    say({"state": state, "exit": os.waitstatus_to_exitcode(code), "ran_s": ran_s, "waited_s": waited_s})
     return True
 
 
-def relay(reply: int, child: int, wall_s: float, max_bytes: int) -> dict:
-    """Pass one frame on, as it comes, without its length. Returns how it went: answered, ended, late or long."""
-    if not wait_for(reply, time.monotonic() + START_S) or os.read(reply, 1) != READY:
+def relay(reply: int, watch: Watch, wall_s: float, max_bytes: int) -> str:
+    """Pass one frame on, as it comes, without its length. Returns how it went: answered, ended, late, heavy or long."""
+    watch.deadline_s = time.monotonic() + START_S
+    if watch.why_not(reply):
+        raise SystemExit("a child was not shut in, in time")
+    if os.read(reply, 1) != READY:
         raise SystemExit(f"a child could not be shut in: {os.read(reply, 2000)!r}")
-    deadline_s = time.monotonic() + wall_s
+    watch.deadline_s = time.monotonic() + wall_s
     head = b""
     while len(head) < 8:
-        if not wait_for(reply, deadline_s):
-            return {"state": "late"}
+        if why := watch.why_not(reply):
+            return why
         piece = os.read(reply, 8 - len(head))
         if not piece:
-            return {"state": "ended" if wait_for(child, deadline_s) else "late"}
+            return watch.at_its_end()
         head += piece
     left = int.from_bytes(head, "big")
     if left > max_bytes:
-        return {"state": "long"}
+        return "long"
     while left:
-        if not wait_for(reply, deadline_s):
-            return {"state": "late"}
+        if why := watch.why_not(reply):
+            return why
         n_bytes = min(n_waiting(reply), left)
         if n_bytes < min(left, LEAST_BYTES):
             time.sleep(0.001)  # a byte at a time would keep us and the grader busy
             n_bytes = min(n_waiting(reply), left)
         if not n_bytes:
-            return {"state": "ended" if wait_for(child, deadline_s) else "late"}
+            return watch.at_its_end()
         os.write(1, struct.pack(">I", n_bytes))
         move(reply, 1, n_bytes)
         left -= n_bytes
-    return {"state": "answered"}
+    return "answered"
 
 
 def become_ready(options: dict, way: str, job_fd: int | None, reply_fd: int) -> tuple[int, object]:
