@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from handed_in import NB, found_in, put, zipped
 
-from course_lib.grading.platforms import MAX_NAME, NOTEBOOK_STEMS, notebook_number, printable, read_name
+from course_lib.grading.platforms import MAX_NAME, NOTEBOOK_STEMS, notebook_number, platform_of, printable, read_name
 from course_lib.grading.submissions import find_submissions
 
 ROOT = Path(__file__).parents[1]
@@ -87,8 +87,18 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("name", NAMES)
 def test_names_of_platforms(name: str) -> None:
-    named = read_name(name)
+    named = read_name(name, platform_of([name]))
     assert (named.student, named.rest) == NAMES[name]
+
+
+def test_the_end_of_one_name_does_not_choose_how_all_are_read() -> None:
+    blackboard = "hw_{}_attempt_2026-01-02-03-04-05_hw.ipynb"
+    assert platform_of(["jane_01_a_b.ipynb", "bob_01_a_b.ipynb", blackboard.format("x")]) == ""
+    assert platform_of([blackboard.format("a"), blackboard.format("b"), "readme.txt"]) == "Blackboard"
+    assert platform_of(["doejane_1_2_x.ipynb", "roebob_3_text.html", "roebob_3_4_jane_attempt_x.ipynb"]) == "Canvas"
+    assert platform_of([]) == ""
+    name = "mallory_x_bob_attempt_2030-01-01-00-00-00_01_sound_as_data.ipynb"
+    assert read_name(name, "Blackboard").student == "bob" and read_name(name, "").student.startswith("mallory")
 
 
 def test_the_notebooks_of_the_course_are_known() -> None:

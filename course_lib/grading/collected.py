@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from course_lib.grading.platforms import is_notebook, is_platforms, notebook_number, read_name
+from course_lib.grading.platforms import is_notebook, notebook_number, platform_of, read_name
 from course_lib.grading.zipped import Place, UnreadableFile
 
 MAX_ENTRIES = 2_000  # of one student: files and folders that are looked at
@@ -100,13 +100,15 @@ def _wrapper(paths: list[tuple[str, ...]]) -> str:
 def _is_several(below: Iterable[tuple[str, ...]]) -> bool:
     """True if the same notebook lies in two folders, or in two files that tell their students apart."""
     holders = defaultdict(set)
+    below = list(below)
+    platform = platform_of(parts[0] for parts in below if len(parts) == 1)
+    if platform:
+        return True
     for parts in below:
         if not is_read(parts[-1]):
             continue
-        if len(parts) == 1 and is_platforms(parts[0]):
-            return True
         file = notebook_number(parts[-1]) or parts[-1].casefold()
-        student = read_name(parts[0]).student if len(parts) == 1 else parts[0]
+        student = read_name(parts[0], platform).student if len(parts) == 1 else parts[0]
         if student:
             holders[file].add(student)
     return any(len(students) > 1 for students in holders.values())

@@ -1,7 +1,8 @@
 """Whose file is it? What learning platforms put into the names of the folders and files that they export.
 
 A platform writes its own part first and the name that the student chose last, so that every pattern here is read from
-the left and takes the shortest match: a student who calls a file `other_77_88_01_sound.ipynb` stays who they are.
+the left and takes the shortest match; and which platform wrote the names is settled once for all of them. So a student
+who calls a file `other_77_88_01_sound.ipynb` stays who they are.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ _CANVAS_TEXT = re.compile(rf"(?:{_CANVAS_WHO})_(?P<rest>(?:text|link)\.html)")
 _MOODLE = re.compile(r"(?P<name>.+?_\d+)_assignsubmission_(?:file|onlinetext)(?:_(?P<rest>.*))?", re.DOTALL)
 # Blackboard: assignment, user, the attempt's time, the file's name.
 _BLACKBOARD = re.compile(r".+?_(?P<id>[^_]+)_attempt_(?P<version>\d{4}(?:-\d\d){5})(?:_(?P<rest>.+)|\.txt)", re.DOTALL)
+PATTERNS = {"Blackboard": (_BLACKBOARD,), "Moodle": (_MOODLE,), "Canvas": (_CANVAS, _CANVAS_TEXT)}
 _STEM = re.compile(
     r"(?:^|(?<=[\W_]))(?P<stem>" + "|".join(NOTEBOOK_STEMS).replace("_", r"[_ \-]") + r")(?![^\W_])", re.IGNORECASE
 )
@@ -63,13 +65,31 @@ def owner_of_folder(name: str) -> str:
     return moodle["name"] if moodle and not moodle["rest"] else name
 
 
-def read_name(name: str) -> Named:
-    """Whose a file in a flat folder is: by a platform's pattern, or `student_notebook.ipynb`."""
-    if found := _BLACKBOARD.fullmatch(name):
+def platform_of(names: Iterable[str]) -> str:
+    """Which platform named the files of a flat folder: one of PATTERNS, or "" (`student_notebook.ipynb`).
+
+    The one whose pattern more than half of them have: the end of a file's name is its student's choice, and must not
+    choose how it is read.
+    """
+    names = list(names)
+    for platform in PATTERNS:
+        if 2 * sum(is_platforms(name, platform) for name in names) > len(names):
+            return platform
+    return ""
+
+
+def is_platforms(name: str, platform: str) -> bool:
+    """True if this platform could have named the file."""
+    return any(pattern.fullmatch(name) for pattern in PATTERNS.get(platform, ()))
+
+
+def read_name(name: str, platform: str) -> Named:
+    """Whose a file in a flat folder is: by the platform's pattern, or `student_notebook.ipynb`."""
+    if platform == "Blackboard" and (found := _BLACKBOARD.fullmatch(name)):
         return Named(found["id"], found["rest"] or "", (found["version"], _copy_number(found["rest"] or "")))
-    if (found := _MOODLE.fullmatch(name)) and found["rest"]:
+    if platform == "Moodle" and (found := _MOODLE.fullmatch(name)) and found["rest"]:
         return Named(found["name"], found["rest"], ("", _copy_number(found["rest"])))
-    if found := _CANVAS.fullmatch(name) or _CANVAS_TEXT.fullmatch(name):
+    if platform == "Canvas" and (found := _CANVAS.fullmatch(name) or _CANVAS_TEXT.fullmatch(name)):
         student = found["anonymous"] or f"{found['name']}_{found['id']}"
         version = found.groupdict().get("version") or ""
         return Named(student, found["rest"], (version.zfill(20), _copy_number(found["rest"])))
@@ -78,11 +98,6 @@ def read_name(name: str) -> Named:
     if mark is None:
         return Named(_COPY.sub("", stem), name, ("", _copy_number(name)))
     return Named(stem[: mark.start()].rstrip("_- ."), name[mark.start() :], ("", _copy_number(name)))
-
-
-def is_platforms(name: str) -> bool:
-    """True if a learning platform named this file."""
-    return any(pattern.fullmatch(name) for pattern in (_BLACKBOARD, _MOODLE, _CANVAS, _CANVAS_TEXT))
 
 
 def notebook_number(name: str) -> str:

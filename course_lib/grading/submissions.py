@@ -110,8 +110,10 @@ def find_submissions(
     source = Path(source).expanduser()
     students: dict[str, _Found] = {}
     nameless: list[Listed] = []
-    for listed in _list(source):
-        student, version = _owner(listed)
+    everything = list(_list(source))
+    platform = platforms.platform_of(listed.parts[0] for listed in everything if len(listed.parts) == 1)
+    for listed in everything:
+        student, version = _owner(listed, platform)
         if student:
             students.setdefault(student, _Found()).add(listed, version)
         else:
@@ -148,15 +150,15 @@ def _list(source: Path) -> Iterable[Listed]:
     raise SubmissionsError(f"{source} {what}; name the folder or the zip that holds the submissions")
 
 
-def _owner(listed: Listed) -> tuple[str, tuple[str, int]]:
-    """Whose a file is ("" if nobody's), and its version."""
+def _owner(listed: Listed, platform: str) -> tuple[str, tuple[str, int]]:
+    """Whose a file is ("" if nobody's), and its version. platform: which one named the files of a flat folder."""
     top, name = listed.parts[0], listed.parts[-1]
     if top == "..":
         return "", ("", 0)
     if len(listed.parts) > 1:
         return platforms.owner_of_folder(top), platforms.version_in_folder(name)
-    if is_read(name) or platforms.is_platforms(name):
-        named = platforms.read_name(name)
+    if is_read(name) or platforms.is_platforms(name, platform):
+        named = platforms.read_name(name, platform)
         return named.student, named.version
     return "", ("", 0)
 

@@ -86,9 +86,10 @@ def from_file_names(result: SubmissionResult) -> Person:
     person = Person(name=result.student, student=result.student)
     for top in dict.fromkeys(name.split("/")[0] for name in result.files):
         if match := _MOODLE.fullmatch(top):
-            if platforms.owner_of_folder(top) == result.student or platforms.read_name(top).student == result.student:
+            owners = platforms.owner_of_folder(top), platforms.read_name(top, "Moodle").student
+            if result.student in owners:
                 return replace(person, identifier=f"Participant {match[1]}")
-        elif (match := _CANVAS.fullmatch(top)) and platforms.read_name(top).student == result.student:
+        elif (match := _CANVAS.fullmatch(top)) and platforms.read_name(top, "Canvas").student == result.student:
             return replace(person, canvas_id=match[1])
     where = "email" if "@" in result.student else "username"
     return replace(person, sis_login_id=result.student, **{where: result.student})
