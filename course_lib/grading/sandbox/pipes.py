@@ -10,6 +10,7 @@ import resource
 import select
 import termios
 import time
+from functools import cached_property
 
 LOOK_S = 0.05  # between two looks at a child's memory
 
@@ -25,8 +26,11 @@ class Watch:
 
     def __init__(self, child: int, max_bytes: int) -> None:
         self._child, self._max_bytes, self.deadline_s = child, max_bytes, math.inf
-        with open(f"/proc/self/fdinfo/{child}") as file:  # its number as /proc counts, which is not as we count
-            self._folder = "/proc/" + next(line.split()[1] for line in file if line.startswith("Pid:"))
+
+    @cached_property
+    def _folder(self) -> str:
+        with open(f"/proc/self/fdinfo/{self._child}") as file:  # its number as /proc counts, which is not as we count
+            return "/proc/" + next(line.split()[1] for line in file if line.startswith("Pid:"))
 
     def why_not(self, fd: int) -> str:
         """Empty once there is something to read; else "late" or "heavy"."""

@@ -44,6 +44,7 @@ def main() -> None:
     if way == SHUT_IN:
         why = try_child(options, pid_namespace)
         way = FILTERED if why else SHUT_IN
+    options["own_bytes"] = held_bytes()
     say({"isolates": way == SHUT_IN, "why": why})
     while serve(options, way, pid_namespace) and way == SHUT_IN:
         pass
@@ -125,7 +126,7 @@ def serve(options: dict, way: str, pid_namespace: int) -> bool:
     if pid == 0:
         run_child(options, way, job_out, reply_in)
     child = os.pidfd_open(pid)
-    watch = Watch(child, options["memory_bytes"] + held_bytes())
+    watch = Watch(child, options["memory_bytes"] + options["own_bytes"])
     os.close(job_out)
     os.close(reply_in)
     try:
