@@ -95,7 +95,7 @@ def test_solutions_get_the_points_too_so_that_nbgrader_can_release_them():
 
 def test_the_salt_stays_unless_another_is_given(tmp_path, trusted):
     salts = []
-    for options in ({}, {"points": ["01.2=4"]}, {"salt": "another"}):
+    for options in ({}, {}, {"salt": "another"}):
         released(tmp_path, exercises="01.2", name="hw1", **options)
         salts.append(read_assignment(tmp_path / "assignment.toml").salt)
     assert salts[0] == salts[1] and salts[2] == "another"
@@ -106,8 +106,46 @@ def test_notebooks_that_are_no_longer_chosen_go_and_others_stay(tmp_path, truste
     own = tmp_path / "notebooks/my_own.ipynb"
     own.write_text("{}")
     assert (tmp_path / f"notebooks/{NOTEBOOK}.ipynb").exists()  # handed out, though nothing in it counts
-    released(tmp_path, notebooks="0")
+    with pytest.raises(HandoutError, match=f"\n  - notebooks/{NOTEBOOK}.ipynb goes\nGive"):
+        released(tmp_path, notebooks="0")
+    released(tmp_path, notebooks="0", replace=True)
     assert sorted(path.name for path in own.parent.iterdir()) == ["00_start_here.ipynb", "my_own.ipynb"]
+
+
+def _bytes(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.*")}
+
+
+def test_earlier_choices_are_never_undone_without_a_word(tmp_path, trusted):
+    first = {"notebooks": "01", "exercises": "01.1,01.2", "points": ["01.2=5"], "deny": ["01.2=torch.fft,torch.linalg"]}
+    released(tmp_path, name="midterm", **first)
+    before = _bytes(tmp_path)
+    with pytest.raises(HandoutError) as refused:
+        released(tmp_path, exercises="01.2,01.5,02.1")
+    listed = [line.removeprefix("  - ") for line in str(refused.value).splitlines() if line.startswith("  - ")]
+    assert listed == [
+        f"the name was midterm, now {tmp_path.name}",
+        "01.1 counts no longer (2 points)",
+        "01.2 was worth 5 points, now 3 points",
+        "01.5 counts now (4 points)",
+        "02.1 counts now (3 points)",
+        "01.2 was denied torch.fft, torch.linalg, now nothing",
+    ]
+    assert "--replace" in str(refused.value) and _bytes(tmp_path) == before
+    released(tmp_path, name="midterm", **first)
+    assert _bytes(tmp_path) == before
+
+
+def test_what_is_replaced_is_told(tmp_path, trusted):
+    released(tmp_path, name="hw1", exercises="01.2")
+    salt = read_assignment(tmp_path / "assignment.toml").salt
+    command = ["release", "--to", str(tmp_path), "--name", "hw1", "--exercises", "01.2", "--points", "01.2=4"]
+    refused = CliRunner().invoke(app, command)
+    assert refused.exit_code == 1 and "01.2 was worth 3 points, now 4 points" in refused.output
+    done = CliRunner().invoke(app, [*command, "--replace"])
+    assert done.exit_code == 0 and "replaced: 01.2 was worth 3 points, now 4 points" in done.output
+    kept = read_assignment(tmp_path / "assignment.toml")
+    assert kept.salt == salt and kept.exercises == (Assigned("01.2", 4.0),)
 
 
 # ---- what is not released

@@ -28,8 +28,8 @@ NAME = re.compile(r"[A-Za-z0-9_-]+")
 SALT = re.compile(r"[A-Za-z0-9+/=_-]+")  # nothing that a TOML string would have to escape
 DOTTED_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 SECRET = """\
-# Made by `course release --to` or `course grade`. For instructors only: whoever has the salt can work out the inputs
-# that answers are tried on. Points, and names that an answer may not use (deny), can be changed here.
+# Made by `course release --to` or `course grade`. For instructors only, in no repository: who has the salt can work out
+# the inputs that answers are tried on. Points, and names that an answer may not use (deny), can be changed here.
 """
 
 

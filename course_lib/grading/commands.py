@@ -24,6 +24,7 @@ def release(
         list[str] | None, typer.Option(help="With --to: names not to be used, e.g. 03.2=torch.distributions.")
     ] = None,
     salt: Annotated[str, typer.Option(help="With --to: of the drawn inputs; drawn, or the file's, without.")] = "",
+    replace: Annotated[bool, typer.Option("--replace", help="With --to: change what the folder holds.")] = False,
 ) -> None:
     """Write notebooks/ from solutions/; with --to, a class's notebooks and its assignment.toml (instructors)."""
     from course_lib.grading import release as releasing
@@ -35,11 +36,11 @@ def release(
         from course_lib.grading.handout import release_to
 
         chosen = (notebooks, exercises, points or [], deny or [])
-        for path in release_to(root, to, name, *chosen, salt=salt, tell=typer.echo):
+        for path in release_to(root, to, name, *chosen, salt=salt, replace=replace, tell=typer.echo):
             typer.echo(f"wrote {path}")
         return
-    if name or notebooks or exercises or points or deny or salt:
-        raise ValueError("--name, --notebooks, --exercises, --points, --deny and --salt need --to FOLDER")
+    if name or notebooks or exercises or points or deny or salt or replace:
+        raise ValueError("--name, --notebooks, --exercises, --points, --deny, --salt and --replace need --to FOLDER")
     if repo and not check:
         set_repository(root, repo)
     changed = releasing.release(root, check=check, refresh=refresh_outputs)

@@ -6,7 +6,7 @@ one can work out the inputs that answers are tried on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,7 +15,7 @@ from course_lib.grading.assignment import Assignment, AssignmentError, choose, r
 from course_lib.grading.release import serialise
 from course_lib.grading.sandbox.launch import Sandbox
 from course_lib.grading.sandbox.sandboxes import SandboxError
-from course_lib.grading.tailored import posed, solved
+from course_lib.grading.tailored import points_text, posed, solved
 from course_lib.grading.validate import Report, validate
 
 ASSIGNMENT_FILE = "assignment.toml"
@@ -35,18 +35,23 @@ def release_to(
     deny: Sequence[str],
     *,
     salt: str = "",
+    replace: bool = False,
     tell: Callable[[str], None] = print,
 ) -> list[Path]:
     """`course release --to`: hand out what the options say ("01,03", "01.2,01.5", ["01.2=5"], ["03.2=torch.linalg"]).
 
     Without a salt, that of an assignment.toml that is in the folder stays, so that marks given by it stay, too.
+    Anything else in which the folder would become another is listed, and needs `replace`.
 
     Raises: as hand_out; AssignmentError if an option cannot be read.
     """
     there = folder / ASSIGNMENT_FILE
-    if not salt and there.exists():
-        salt = read_assignment(there).salt
+    earlier = read_assignment(there) if there.exists() else None
+    if earlier is not None and not salt:
+        salt = earlier.salt
         tell(f"keeping the salt of {there}")
+    elif earlier is not None and salt != earlier.salt:
+        tell(f"another salt than in {there}: answers will be tried on other inputs than before")
     numbers = [one.zfill(2) for one in _listed(notebooks)]
     assignment = choose(
         numbers,
@@ -57,7 +62,52 @@ def release_to(
         salt=salt or None,
         root=root,
     )
+    changes = [*(_changes(earlier, assignment) if earlier else ())]
+    changes += _vanishing(root, folder, numbers or assignment.notebooks)
+    if changes and not replace:
+        listed = "\n".join(f"  - {change}" for change in changes)
+        raise HandoutError(
+            f"not released: {folder} holds another release, and with these options\n{listed}\n"
+            f"Give that release's options again ({ASSIGNMENT_FILE} has its choices), another folder, or --replace"
+        )
+    for change in changes:
+        tell(f"replaced: {change}")
     return hand_out(root, folder, assignment, numbers, tell)
+
+
+def _changes(old: Assignment, new: Assignment) -> Iterator[str]:
+    """In what two assignments differ, the salt aside, a line each."""
+    if old.name != new.name:
+        yield f"the name was {old.name}, now {new.name}"
+    before, after = _worth(old), _worth(new)
+    for one in sorted({*before, *after}):
+        if one not in after:
+            yield f"{one} counts no longer ({points_text(before[one])})"
+        elif one not in before:
+            yield f"{one} counts now ({points_text(after[one])})"
+        elif before[one] != after[one]:
+            yield f"{one} was worth {points_text(before[one])}, now {points_text(after[one])}"
+    denied, denying = ({one.exercise_id: set(one.deny) for one in a.exercises} for a in (old, new))
+    for one in sorted({*denied} & {*denying}):
+        if denied[one] != denying[one]:
+            was, now = (", ".join(sorted(names)) or "nothing" for names in (denied[one], denying[one]))
+            yield f"{one} was denied {was}, now {now}"
+
+
+def _worth(assignment: Assignment) -> dict[str, float]:
+    coded = {one.exercise_id: one.points for one in assignment.exercises}
+    return coded | {one.written_id: one.points for one in assignment.written}
+
+
+def _vanishing(root: Path, folder: Path, numbers: Iterable[str]) -> Iterator[str]:
+    """Notebooks of the course that the folder holds and that are not among these numbers."""
+    for path in sorted((folder / "notebooks").glob("*.ipynb")):
+        if path.name in _names(root) and path.name[:2] not in numbers:
+            yield f"notebooks/{path.name} goes"
+
+
+def _names(root: Path) -> set[str]:
+    return {path.name for path in (root / "solutions").glob("*.ipynb")}
 
 
 def hand_out(
@@ -86,7 +136,7 @@ def hand_out(
                 write_text_atomically(staged / kind / f"{stem}.ipynb", serialise(notebook))
         if assignment.exercises:
             tell(str(_checked(assignment, staged)))
-        return _write(folder, assignment, staged, {path.name for path in (root / "solutions").glob("*.ipynb")})
+        return _write(folder, assignment, staged, _names(root))
 
 
 def _checked(assignment: Assignment, staged: Path) -> Report:
