@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -251,4 +252,26 @@ def test_several_files_of_a_student() -> None:
     assert found.answers["01.1"].problem == "huge.ipynb has 1.0 GB or more"
     found = read_contents([elsewhere, stubs], IDS, ())
     assert found.answers["01.1"].is_stub and "x.ipynb: the notebook could not be read" in found.notes[0]
-    assert read_contents([], IDS, WRITTEN) == Answers()
+    found = read_contents([], IDS, WRITTEN)
+    assert replace(found, missing={}) == Answers()
+
+
+def test_what_is_missing_is_told_apart_by_why() -> None:
+    """A notebook that was not handed in, a cell that is not in one that was, and a renamed file that is recognised."""
+    first = Content("ada/01_sound_as_data.ipynb", "01", notebook(code(RIGHT)))
+    nameless = Content("mine.ipynb", "", notebook(code(RIGHT)))
+    torn = Content("02.ipynb", "02", b"{")
+    ids = ("00.1", "01.1", "01.2", "02.1")
+    for contents, name in ([first, torn], "01_sound_as_data.ipynb"), ([nameless, torn], "mine.ipynb"):
+        found = read_contents(contents, ids, ())
+        assert set(found.answers) == {"01.1", "02.1"} and all(one.is_missing for one in found.missing.values())
+        assert {one: answer.problem for one, answer in found.missing.items()} == {
+            "00.1": "notebook 00 was not handed in",
+            "01.2": f"the cell of exercise 01.2 is not in {name}: was it deleted, or its first line, # EXERCISE 01.2, "
+            "changed?",
+        }
+    assert {one.problem for one in read_contents([], ids, ()).missing.values()} == {
+        f"notebook {number} was not handed in" for number in ("00", "01", "02")
+    }
+    found = read_contents([Content("w.ipynb", "", notebook(text(f"{MARK}\nSo.")))], ("01.1",), WRITTEN)
+    assert "is not in w.ipynb" in found.missing["01.1"].problem  # its written answer shows which notebook this is

@@ -16,7 +16,7 @@ from course_lib.grading import marking
 from course_lib.grading.answers import Answer
 from course_lib.grading.assignment import Assigned, Assignment
 from course_lib.grading.marking import MESSAGE_CHARS, Marker
-from course_lib.grading.results import MISSING, NOT_GRADED, REFUSED, SubmissionResult
+from course_lib.grading.results import MISSING, NOT_GRADED, REFUSED, STOPPED, SubmissionResult
 from course_lib.grading.sandbox import frames
 from course_lib.grading.sandbox.frames import Reply
 from course_lib.grading.sandbox.launch import Limits, Sandbox, WorkerFault
@@ -80,6 +80,13 @@ def test_what_is_not_there_or_not_allowed_never_reaches_the_sandbox(make):
     assert tone.points == alias.points == mu_law.points == 0 and tone.source == TONE
 
 
+def test_a_missing_cell_is_told_in_the_readers_words(make):
+    gone = Answer("00.1", "", "notebook 00 was not handed in", is_missing=True)
+    marker = make(Assigned("00.1", 5.0))
+    (tone,) = marker.mark("ada", {"00.1": gone})
+    assert (tone.status, tone.points, tone.message, marker._worker.jobs) == (MISSING, 0, gone.problem, [])
+
+
 def test_a_stub_is_not_attempted_and_costs_nobody_else(make):
     stub, alias = make().mark("ada", answers(e001=STUB, e011=ALIAS))
     assert (stub.status, stub.points, alias.points) == (NOT_ATTEMPTED, 0, 2.5)
@@ -89,16 +96,44 @@ def test_a_stub_is_not_attempted_and_costs_nobody_else(make):
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("x = 1", "no `make_tone`"),
-        ("def make_tone(:", "no Python"),
-        ("1 / 0", "ZeroDivisionError"),
+        ("x = 1", "stopped: the cell defines no `make_tone`"),
+        ("def make_tone(:", "stopped: the cell is no Python"),
+        ("1 / 0", "stopped: your code stopped in line 1: ZeroDivisionError"),
+        ("RATE = LOG_BASE + 1", "stopped: NameError: name 'LOG_BASE' is not defined in line 1: the grader runs this"),
         ("make_tone = 3", "need your function"),
         ("def make_tone(**inputs): return object()", "need a tensor or a number"),
     ],
 )
-def test_code_that_cannot_be_tried_fails_in_words(make, source, words):
+def test_code_that_cannot_be_tried_says_so_in_words(make, source, words):
     tone, alias = make().mark("ada", answers(e001=source, e011=ALIAS))
-    assert tone.status == FAILED and words in tone.message and alias.status == PASSED
+    assert tone.status == (STOPPED if words.startswith("stopped") else FAILED) and tone.points == 0
+    assert words in tone.message and alias.status == PASSED
+
+
+def test_an_answer_that_uses_an_earlier_cells_variable_learns_that_it_is_run_by_itself(make):
+    base, misfit = TONE.replace("20", "LOG_BASE"), ALIAS.replace("rate_hz", "r", 1)
+    tone, alias = make().mark("ada", answers(e001=base, e011=misfit))
+    assert tone.status == FAILED
+    assert tone.hint == "the grader runs this cell by itself: define or import `LOG_BASE` in it"
+    assert "NameError: name 'LOG_BASE'" in tone.message
+    assert "by itself" not in alias.hint and "the call did not fit" in alias.message
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [
+        ("NameError: name 'x` <b>' is not defined", "  odd"),
+        ("UnboundLocalError: name 'x' is not defined", "  odd"),
+        ("NameError: name 'x' is not defined", ""),  # no error, whatever kind it says it is
+    ],
+)
+def test_only_a_name_that_was_missing_gets_that_hint(make, kind, error):
+    class Forger(HereWorker):
+        def reply(self, job):
+            return Reply([Attempt(error=error, error_kind=kind)])
+
+    (result,) = make(Assigned("00.1", 2.0), worker=Forger).mark("ada", answers(e001=TONE))
+    assert result.status == FAILED and "by itself" not in result.hint
 
 
 def test_inputs_are_the_students_own_and_the_same_again(make):
@@ -170,7 +205,7 @@ def test_what_stopped_the_code_is_said_and_costs_the_points(make):
             return Reply(exercises.run_trials(exercise, exercise.reference, job.trials), "it took longer than 10 s")
 
     (result,) = make(Assigned("00.1", 2.0), worker=Stopped).mark("ada", answers(e001=TONE))
-    assert (result.status, result.points, result.message) == (FAILED, 0, "failed: it took longer than 10 s")
+    assert (result.status, result.points, result.message) == (STOPPED, 0, "stopped: it took longer than 10 s")
 
 
 @pytest.mark.parametrize("enough_s", [10.0, 20.0, 40.0])
@@ -186,7 +221,7 @@ def test_an_answer_that_the_machine_starved_is_tried_once_more_with_twice_the_ti
     (result,) = marker.mark("ada", answers(e001=TONE))
     assert [job.wall_s for job in marker._worker.jobs] == ([10.0] if enough_s == 10 else [10.0, 20.0])
     if enough_s > 20:
-        assert (result.points, result.message) == (0, "failed: took longer than 10 s")
+        assert (result.points, result.message) == (0, "stopped: took longer than 10 s")
     else:
         assert result.points == 2.0
 
@@ -230,7 +265,7 @@ def test_nothing_that_comes_back_raises_or_passes(make):
         text = SubmissionResult("s", "", exercises=results).to_json()
         assert SubmissionResult.from_json(text).exercises == results
         for result in results:
-            assert result.status in (FAILED, NOT_ATTEMPTED) and result.points == 0, result
+            assert result.status in (FAILED, STOPPED, NOT_ATTEMPTED) and result.points == 0, result
             assert json.dumps(result.message).isascii() and result.message.encode() and len(result.message) < 4100
             kinds.add(result.message.split(":")[0][:20])
     assert len(kinds) > 4

@@ -24,11 +24,13 @@ from course_lib.grading.reports import RosterError, write_reports
 from course_lib.grading.reports.gradebook import GradebookError, write_gradebook
 from course_lib.grading.reports.roster import read_roster
 from course_lib.grading.reports.tables import write_file
-from course_lib.grading.reports.texts import cell, count, number, one_line, visible
+from course_lib.grading.reports.texts import cell, count, number, one_line, shortened, visible
 from course_lib.grading.results import (
     MISSING,
     NOT_GRADED,
     REFUSED,
+    RUNS_ALONE,
+    STOPPED,
     ExerciseResult,
     SubmissionResult,
     WrittenAnswer,
@@ -76,16 +78,68 @@ def files_in(folder: Path) -> dict[str, bytes]:
 
 def test_grades_has_a_row_a_student_and_leaves_open_what_is_not_known(tmp_path):
     ungraded = result("cy", (PASSED, NOT_GRADED))
-    some = result("bob", (PASSED, PASSED)), result("ada", (REFUSED, MISSING)), ungraded
+    some = result("bob", (PASSED, PASSED)), result("ada", (FAILED, NOT_ATTEMPTED)), ungraded
     report(tmp_path, *some, assignment=EXERCISES_ONLY)
     header, *rows = read_csv(tmp_path / "grades.csv")
     assert header == ["student", "points", "max_points", "exercise 01.1", "exercise 01.2", "needs_attention",
                       "result"]  # fmt: skip
     assert rows == [
-        ["ada", "0", "4.5", "0", "0", "not run: 01.1", "ada"],
+        ["ada", "0", "4.5", "0", "0", "", "ada"],
         ["bob", "4.5", "4.5", "2", "2.5", "", "bob"],
         ["cy", "", "4.5", "2", "", "not graded: 01.2 (start the grader again)", "cy"],
     ]
+
+
+ALONE = f"{RUNS_ALONE}: define or import `LOG_BASE` in it"
+BROKEN = "the notebook could not be read: it is not whole, or not a notebook (line 1, column 5: no value); open it"
+NO_CELL = "the cell of exercise 01.1 is not in 01.ipynb: was it deleted, or its first line, # EXERCISE 01.1, changed?"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "notes", "told"),
+    [
+        ((STOPPED, "stopped: the cell defines no `my_fft`: it defines fft2", ""), (),
+         "did not run: 01.1 (the cell defines no `my_fft`: it defines fft2)"),
+        ((STOPPED, f"stopped: NameError: name 'X' is not defined in line 2: {RUNS_ALONE}, so define", ""), (),
+         "did not run: 01.1 (NameError: name 'X' is not defined in line 2)"),
+        ((STOPPED, "stopped: took longer than 10 s", ""), ("a note",),
+         "did not run: 01.1 (took longer than 10 s) | a note"),
+        ((FAILED, "failed on input 1", ALONE), (), "uses a name that its cell does not define: 01.1 (LOG_BASE)"),
+        ((FAILED, "failed on input 1", "another hint"), (), ""),
+        ((NOT_ATTEMPTED, "not attempted yet", "replace it"), (), ""),
+        ((MISSING, "notebook 00 was not handed in", ""), (), "notebook 00 was not handed in"),
+        ((MISSING, NO_CELL, ""), (), "the cell of exercise 01.1 is not in 01.ipynb"),
+        ((REFUSED, "not run: it uses eval", ""), (), "not accepted: 01.1 (not run: it uses eval)"),
+        ((REFUSED, BROKEN, ""), ("other", f"01.ipynb: {BROKEN}"), f"not accepted: 01.1 (01.ipynb: {BROKEN}) | other"),
+    ],
+)  # fmt: skip
+def test_whatever_needs_a_human_is_told_in_few_words(tmp_path, outcome, notes, told):
+    one = result("ada", (PASSED, PASSED), files=("01.ipynb",))
+    status, message, hint = outcome
+    odd = replace(one.exercises[0], status=status, message=message, hint=hint, points=0)
+    report(tmp_path, replace(one, exercises=(odd, one.exercises[1]), notes=notes))
+    header, row = read_csv(tmp_path / "grades.csv")
+    assert row[header.index("needs_attention")] == told
+
+
+def test_what_two_exercises_share_is_told_once_and_nobody_handed_in_nothing_unseen(tmp_path):
+    one = result("ada", (MISSING, MISSING), files=("01.ipynb",))
+    missing = tuple(replace(each, message="notebook 01 was not handed in") for each in one.exercises)
+    empty = replace(one, student="bob", exercises=missing, files=(), notes=("no notebook was handed in",))
+    report(tmp_path, replace(one, exercises=missing), empty)
+    header, *rows = read_csv(tmp_path / "grades.csv")
+    told = {row[0]: row[header.index("needs_attention")] for row in rows}
+    assert told == {"ada": "notebook 01 was not handed in", "bob": "no notebook was handed in"}
+
+
+def test_needs_attention_ends_after_a_whole_word_however_much_there_is(tmp_path):
+    one = result("ada", (STOPPED, REFUSED), text="word " * 500)
+    notes = tuple(f"note {n} " + "word " * 500 for n in range(20))
+    report(tmp_path, replace(one, notes=notes))
+    header, row = read_csv(tmp_path / "grades.csv")
+    told = row[header.index("needs_attention")]
+    assert 500 < len(told) <= 900 and told.endswith(" word ...") and "did not run: 01.1 (message word" in told
+    assert shortened("x" * 50, 20) == "x" * 16 + " ..." and shortened("a b", 3) == "a b"
 
 
 def test_written_answers_wait_for_a_human_and_none_is_worth_nothing(tmp_path):
@@ -395,11 +449,28 @@ def test_the_page_says_how_it_stands_with_each_exercise(tmp_path):
 
 @pytest.mark.parametrize(
     ("status", "words"),
-    [(NOT_ATTEMPTED, "Not attempted"), (MISSING, "Not found"), (REFUSED, "Not run"), (NOT_GRADED, "no fault of yours")],
-)
+    [
+        (NOT_ATTEMPTED, "Not attempted"), (MISSING, "Not found"), (REFUSED, "Not run"),
+        (STOPPED, "Did not run"), (NOT_GRADED, "no fault of yours"),
+    ],
+)  # fmt: skip
 def test_every_outcome_has_words(tmp_path, status, words):
     report(tmp_path, result(outcomes=(PASSED, status)))
     assert words in page_of(tmp_path)
+
+
+def test_what_is_not_there_or_did_not_run_says_why_on_the_page(tmp_path):
+    one = result(outcomes=(MISSING, STOPPED))
+    gone = replace(one.exercises[0], message="notebook 00 was not handed in", hint="", source="")
+    ended = replace(one.exercises[1], message="stopped: took longer than 10 s", hint="")
+    report(tmp_path, replace(one, exercises=(gone, ended)))
+    page = page_of(tmp_path)
+    assert "<p>Notebook 00 was not handed in.</p>" in page and "was it deleted" not in page
+    assert "stopped: took longer than 10 s" in page and "could not run this cell to its end" in page
+    unread = replace(gone, status=REFUSED, message="the notebook could not be read: it is a PDF")
+    report(tmp_path, replace(one, exercises=(unread, ended)))
+    assert "could not be read from what you handed in" in page_of(tmp_path)
+    assert "Your answer was found" not in page_of(tmp_path)
 
 
 def test_no_report_holds_salt_or_seed(tmp_path):

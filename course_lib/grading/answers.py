@@ -32,11 +32,13 @@ _TEXT_STUB = "*Your answer here.*"
 
 @dataclass(frozen=True)
 class Answer:
-    """What stands in an exercise's cell. If `problem` is not empty, it says why `source` is not to be run."""
+    """What stands in an exercise's cell. If `problem` is not empty, it says why `source` is not to be run, or, where
+    there is no such cell, why not."""
 
     exercise_id: str
     source: str
     problem: str = ""
+    is_missing: bool = False
 
     @property
     def is_stub(self) -> bool:
@@ -48,6 +50,7 @@ class Answer:
 class Answers:
     """Attributes:
     answers: by exercise; one that is not there has no cell.
+    missing: those that have none, with the reason in words; only read_contents knows it.
     written: what the student wrote, by written question; "" if its cell is as it was handed out.
     notes: what the student should know of how their notebook was read.
     """
@@ -55,6 +58,7 @@ class Answers:
     answers: dict[str, Answer] = field(default_factory=dict)
     written: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    missing: dict[str, Answer] = field(default_factory=dict)
 
 
 def read_answers(data: bytes, exercise_ids: Collection[str], written_ids: Collection[str]) -> Answers:
@@ -77,6 +81,7 @@ def read_contents(contents: Iterable[Content], exercise_ids: Sequence[str], writ
     A file that cannot be read is a problem for the exercises of its notebook that no other file answers.
     """
     notes, answers, written = Notes(), {}, {}
+    there: dict[str, str] = {}  # notebook -> the first file that is, or holds something of it
     for content in contents:
         # What a file that cannot be read would have held: if its name does not tell, anything.
         expected = [one for one in exercise_ids if not content.notebook or one.startswith(content.notebook + ".")]
@@ -85,19 +90,31 @@ def read_contents(contents: Iterable[Content], exercise_ids: Sequence[str], writ
             found = Answers({one: Answer(one, "", text) for one in expected}, notes=(text,))
         else:
             found = read_answers(content.data, exercise_ids, written_ids)
+        there.setdefault(content.notebook, content.name)
         for line in found.notes:
             notes.add(line if content.problem else f"{content.name}: {line}")
         for one, answer in found.answers.items():
             if answer.problem and not answer.source and one not in expected:
                 continue
+            there.setdefault(one[:2], content.name)
             old = answers.get(one)
             if old and _rank(answer) == _rank(old) == 0 and answer.source != old.source:
                 notes.add(f"exercise {one} is answered in more than one file; the other than {content.name} counts")
             if old is None or _rank(answer) < _rank(old):
                 answers[one] = answer
         for one, text in found.written.items():
+            there.setdefault(one[:2], content.name)
             written[one] = written.get(one) or text
-    return Answers(answers, written, tuple(notes.lines))
+    missing = {one: _missing(one, there.get(one[:2], "")) for one in exercise_ids if one not in answers}
+    return Answers(answers, written, tuple(notes.lines), missing)
+
+
+def _missing(one: str, file: str) -> Answer:
+    if not file:
+        return Answer(one, "", f"notebook {one[:2]} was not handed in", is_missing=True)
+    where = file.rsplit("/", 1)[-1]
+    why = f"was it deleted, or its first line, # EXERCISE {one}, changed?"
+    return Answer(one, "", f"the cell of exercise {one} is not in {where}: {why}", is_missing=True)
 
 
 def _rank(answer: Answer) -> int:

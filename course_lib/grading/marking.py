@@ -17,12 +17,13 @@ from course_lib.exercises import FAILED, Exercise, Outcome, compare, draw_trials
 from course_lib.exercises.framework import BrokenExercise
 from course_lib.grading.answers import Answer, denied_name
 from course_lib.grading.assignment import Assigned, Assignment, exercise_seed
-from course_lib.grading.results import MISSING, NOT_GRADED, REFUSED, ExerciseResult
+from course_lib.grading.results import MISSING, NOT_GRADED, REFUSED, RUNS_ALONE, STOPPED, ExerciseResult
 from course_lib.grading.sandbox.launch import Job, Limits, Reply, Sandbox, Worker, WorkerFault
 
 N_TRIES = 3  # each on a fresh worker, before an exercise is left ungraded
 MESSAGE_CHARS = 4000
 FAULT_CHARS = 300  # of what a worker that failed had to say
+_NAME_ERROR = re.compile(r"NameError: name '(\w{1,60})' is not defined")
 _ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]+")  # of objects in an error's text: another one in every run
 
 
@@ -67,8 +68,9 @@ class Marker:
         self.close()
 
     def _mark_one(self, task: _Task, student: str, answer: Answer | None) -> ExerciseResult:
-        if answer is None:
-            return _result(task, MISSING, f"the cell of exercise {task.exercise.id} is not in what was handed in")
+        if answer is None or answer.is_missing:
+            message = f"the cell of exercise {task.exercise.id} is not in what was handed in"
+            return _result(task, MISSING, answer.problem if answer else message)
         refusal = answer.problem or _denied(answer.source, task.assigned.deny)
         if refusal:
             return _result(task, REFUSED, refusal, source=answer.source)
@@ -122,14 +124,22 @@ def _denied(source: str, deny: tuple[str, ...]) -> str:
 def _judge(task: _Task, trials: list[dict], reply: Reply) -> Outcome:
     """Raises: BrokenExercise."""
     if reply.fault:
-        return Outcome(task.exercise.id, FAILED, 0, f"failed: {reply.fault}")
+        return Outcome(task.exercise.id, STOPPED, 0, f"stopped: {reply.fault}")
     try:
-        return compare(task.exercise, trials, reply.attempts, task.assigned.points)
+        outcome = compare(task.exercise, trials, reply.attempts, task.assigned.points)
+        return replace(outcome, hint=_name_hint(outcome, reply) or outcome.hint)
     except BrokenExercise:
         raise
     except Exception as error:  # references ran, so it is what came back that no comparison can digest
         message = f"failed: what your code returned cannot be compared ({type(error).__name__}: {error})"
         return Outcome(task.exercise.id, FAILED, 0, message)
+
+
+def _name_hint(outcome: Outcome, reply: Reply) -> str:
+    """What to say to an answer that passes in its notebook, where an earlier cell gave it the name; "" to others."""
+    raised = next((attempt for attempt in reply.attempts if attempt.error), None)
+    found = _NAME_ERROR.match(raised.error_kind) if raised and raised.error in outcome.message else None
+    return f"{RUNS_ALONE}: define or import `{found[1]}` in it" if found else ""
 
 
 def _result(

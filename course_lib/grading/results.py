@@ -15,10 +15,12 @@ from typing import Any
 
 from course_lib.exercises import FAILED, NOT_ATTEMPTED, PASSED
 
+STOPPED = "stopped"  # the cell did not run, defines no such function, or was ended: time, memory, os._exit
 MISSING = "missing"  # the exercise's cell is not in what was handed in
 REFUSED = "refused"  # there is a cell, but it was not run: a name on the deny list, two cells that differ, too long
 NOT_GRADED = "not graded"  # our fault, not the student's: marked again when the grader is started again
-STATUSES = (PASSED, FAILED, NOT_ATTEMPTED, MISSING, REFUSED, NOT_GRADED)
+STATUSES = (PASSED, FAILED, STOPPED, NOT_ATTEMPTED, MISSING, REFUSED, NOT_GRADED)
+RUNS_ALONE = "the grader runs this cell by itself"  # how the hint begins if a name of another cell was missing
 FORMAT = 1
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from course_lib.exercises import FAILED, PASSED
-from course_lib.grading.results import REFUSED, SubmissionResult
+from course_lib.grading.results import REFUSED, STOPPED, SubmissionResult
 from course_lib.grading.tokens import COMMENT, NAME, NEWLINE, NUMBER, STRING, content_of, tokens
 
 MIN_TOKENS = 30  # below the signature; shorter answers come out the same by themselves
@@ -59,7 +59,7 @@ def groups(results: Iterable[SubmissionResult]) -> list[SimilarGroup]:
     n_answers: Counter[str] = Counter()
     for result in results:
         for one in result.exercises:
-            if one.source and one.status in (PASSED, FAILED, REFUSED):
+            if one.source and one.status in (PASSED, FAILED, STOPPED, REFUSED):
                 n_answers[one.exercise_id] += 1
                 form = fingerprint(one.source)
                 if n_tokens_of(form) >= MIN_TOKENS:

@@ -19,8 +19,16 @@ from course_lib.exercises import FAILED, NOT_ATTEMPTED, PASSED
 from course_lib.grading.assignment import Assignment
 from course_lib.grading.reports.hand_marks import Standing
 from course_lib.grading.reports.tables import max_total
-from course_lib.grading.reports.texts import count, number, one_line, visible
-from course_lib.grading.results import MISSING, NOT_GRADED, REFUSED, ExerciseResult, SubmissionResult, WrittenAnswer
+from course_lib.grading.reports.texts import count, number, one_line, shortened, visible
+from course_lib.grading.results import (
+    MISSING,
+    NOT_GRADED,
+    REFUSED,
+    STOPPED,
+    ExerciseResult,
+    SubmissionResult,
+    WrittenAnswer,
+)
 
 FOLDER = "feedback"
 MAX_LINES, MAX_CHARS = 400, 30_000  # of one answer: a longer one is shown in part, so that no page grows without bound
@@ -29,8 +37,8 @@ _LOOKS = {
     PASSED: ("good", "✓", "Passed", ""),
     FAILED: ("bad", "✗", "Not right yet", ""),
     NOT_ATTEMPTED: ("open", "○", "Not attempted", "The cell still holds the line that you were to replace."),
-    MISSING: ("open", "○", "Not found", "What you handed in has no cell for this exercise: was it deleted, or its "
-              "first line, # EXERCISE, changed?"),
+    STOPPED: ("bad", "!", "Did not run", "The grader could not run this cell to its end, so there is nothing to mark."),
+    MISSING: ("open", "○", "Not found", ""),  # its message is the sentence
     REFUSED: ("warn", "!", "Not run", "Your answer was found, but could not be accepted as it is."),
     NOT_GRADED: ("warn", "…", "Not graded yet", "This is no fault of yours: something went wrong while it was being "
                  "marked. It will be marked again."),
@@ -67,7 +75,8 @@ def page(template: Template, assignment: Assignment, result: SubmissionResult, s
 def summary(result: SubmissionResult, standing: Standing, to_mark: float) -> str:
     """Where the learner stands, in a sentence or three. `to_mark`: the points that written answers may still bring."""
     n_passed, n = sum(one.status == PASSED for one in result.exercises), len(result.exercises)
-    parts = ["All exercises pass." if n_passed == n else f"{n_passed} of {count(n, 'exercise')} pass."] if n else []
+    some = f"{n_passed} of {count(n, 'exercise')} {'passes' if n == 1 else 'pass'}."
+    parts = ["All exercises pass." if n_passed == n else some] if n else []
     waiting = sum(points is None for points in standing.exercises.values())
     parts += [f"{count(waiting, 'exercise')} could not be graded yet, so your points may rise."] if waiting else []
     parts += [f"Written answers, {count(to_mark, 'point')} more, are still to be marked by hand."] if to_mark else []
@@ -76,7 +85,11 @@ def summary(result: SubmissionResult, standing: Standing, to_mark: float) -> str
 
 def _exercise(one: ExerciseResult, standing: Standing) -> dict[str, Any]:
     tone, tick, state, words = _LOOKS[one.status]
-    telling = one.status in (FAILED, REFUSED, NOT_GRADED)  # the others say all in their word and sentence
+    telling = one.status in (FAILED, STOPPED, REFUSED, NOT_GRADED)  # the others say all in their word and sentence
+    if one.status == MISSING:
+        words = _sentence(one.message)
+    elif one.status == REFUSED and not one.source:
+        words = "Your answer could not be read from what you handed in."
     return {
         "id": one.exercise_id,
         "anchor": f"exercise-{one.exercise_id}",
@@ -93,6 +106,11 @@ def _exercise(one: ExerciseResult, standing: Standing) -> dict[str, Any]:
         "code": _numbered(one.source),
         "is_open": telling,
     }
+
+
+def _sentence(text: str) -> str:
+    line = shortened(text)
+    return line[:1].upper() + line[1:] + ("" if line.endswith(("?", ".")) else ".")
 
 
 def _written(one: WrittenAnswer, standing: Standing) -> dict[str, Any]:

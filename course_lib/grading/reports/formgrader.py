@@ -24,6 +24,7 @@ from course_lib.grading.results import (
     NOT_ATTEMPTED,
     NOT_GRADED,
     REFUSED,
+    STOPPED,
     ExerciseResult,
     SubmissionResult,
     slug,
@@ -41,6 +42,7 @@ JOINER = "\u2060"  # cannot be seen, and parts nothing
 NO_RESPONSE = "No response."  # nbgrader's own words
 _COMMENTS = {
     NOT_ATTEMPTED: NO_RESPONSE,
+    STOPPED: "Did not run, or was stopped; the check below says why.",
     MISSING: "The cell was not handed in.",
     REFUSED: "Not run; the check below says why.",
     NOT_GRADED: "Not graded through no fault of yours.",

@@ -44,6 +44,10 @@ class Mark:
     extra: float = 0.0
     is_stale: bool = False
 
+    @property
+    def has_lapsed(self) -> bool:
+        return self.is_stale and self.points is not None
+
 
 @dataclass
 class Standing:
@@ -53,12 +57,14 @@ class Standing:
         exercises, written: points by id.
         overruled: ids of exercises whose points somebody changed by hand.
         comments: by id, what somebody wrote to the student.
+        changed: ids whose answer is another one than the mark by hand was for, so that the mark does not count.
     """
 
     exercises: dict[str, float | None]
     written: dict[str, float | None]
     overruled: frozenset[str] = frozenset()
     comments: dict[str, str] = field(default_factory=dict)
+    changed: tuple[str, ...] = ()
 
     @property
     def points(self) -> float | None:
@@ -95,20 +101,23 @@ class HandMarks:
         marks, comments = self._of(result.student)
         found = {one.exercise_id: one.points for one in result.exercises if one.status != NOT_GRADED}
         texts = {one.written_id: one.text.strip() for one in result.written}
-        exercises, written, said, overruled = {}, {}, {}, set()
+        exercises, written, said, overruled, changed = {}, {}, {}, set(), []
         for one in assignment.exercises:
             mark = marks.get(_cell("check", one.exercise_id))
             exercises[one.exercise_id] = _decided(mark, found.get(one.exercise_id))
             if mark and not mark.is_stale:
                 overruled.add(one.exercise_id)
+            changed += [one.exercise_id] if mark and mark.has_lapsed else []
             if comment := comments.get(_cell("exercise", one.exercise_id)):
                 said[one.exercise_id] = comment
         for one in assignment.written:
             automatic = None if texts.get(one.written_id) else 0.0
-            written[one.written_id] = _decided(marks.get(_cell("written", one.written_id)), automatic)
+            mark = marks.get(_cell("written", one.written_id))
+            written[one.written_id] = _decided(mark, automatic)
+            changed += [one.written_id] if mark and mark.has_lapsed else []
             if comment := comments.get(_cell("written", one.written_id)):
                 said[one.written_id] = comment
-        return Standing(exercises, written, frozenset(overruled), said)
+        return Standing(exercises, written, frozenset(overruled), said, tuple(changed))
 
     def _of(self, student: str) -> tuple[dict[str, Mark], dict[str, str]]:
         if not self._marks and not self._comments:
@@ -143,7 +152,7 @@ def _decided(mark: Mark | None, automatic: float | None) -> float | None:
     """nbgrader's rule: a mark by hand goes before the automatic one, extra credit is added to either."""
     if mark is None:
         return automatic
-    points = automatic if mark.points is None or mark.is_stale else mark.points
+    points = automatic if mark.points is None or mark.has_lapsed else mark.points
     return None if points is None else points + mark.extra
 
 

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from course_lib.grading.assignment import Assignment
+from course_lib.grading.reports.attention import attention
 from course_lib.grading.reports.hand_marks import Standing
-from course_lib.grading.reports.texts import cell, count, one_line
-from course_lib.grading.results import REFUSED, SubmissionResult, slug
+from course_lib.grading.reports.texts import cell
+from course_lib.grading.results import SubmissionResult, slug
 
 Row = list[str | float | None]
 
@@ -58,14 +59,3 @@ def grades_row(assignment: Assignment, result: SubmissionResult, standing: Stand
 
 def max_total(assignment: Assignment) -> float:
     return assignment.max_points + sum(one.points for one in assignment.written)
-
-
-def attention(result: SubmissionResult, standing: Standing) -> str:
-    """What a human should look at; empty for most."""
-    not_graded = [exercise_id for exercise_id, points in standing.exercises.items() if points is None]
-    refused = [one.exercise_id for one in result.exercises if one.status == REFUSED]
-    parts = [f"not graded: {', '.join(not_graded)} (start the grader again)"] if not_graded else []
-    parts += [f"not run: {', '.join(refused)}"] if refused else []
-    parts += [one_line(note, 150) for note in result.notes[:5]]
-    parts += [f"{count(len(result.notes) - 5, 'note')} more"] if len(result.notes) > 5 else []
-    return " | ".join(parts)

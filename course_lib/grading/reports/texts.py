@@ -30,6 +30,15 @@ def one_line(text: str, max_chars: int = 300) -> str:
     return " ".join(visible(text[: 4 * max_chars], 4 * max_chars).split())[:max_chars]
 
 
+def shortened(text: str, max_chars: int = 300) -> str:
+    """In one line too, but a longer text ends after a whole word, and with dots."""
+    line = one_line(text, max_chars + 1)
+    if len(line) <= max_chars:
+        return line
+    head, _, _ = line[: max_chars - 4].rpartition(" ")
+    return f"{head or line[: max_chars - 4]} ..."
+
+
 def cell(value: str | float | None) -> str:
     """A cell of a CSV file that no spreadsheet runs: what would start a formula gets an apostrophe before it.
 
