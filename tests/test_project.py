@@ -21,6 +21,7 @@ from packaging.specifiers import SpecifierSet
 
 import course_lib
 from course_lib import doctor
+from course_lib.grading.sandbox.sandboxes import WORKER_FILES
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -169,6 +170,40 @@ def test_a_module_imports_only_modules_above_it():
     for i, name in enumerate(ORDER):
         below = reached.get(name, set()) & set(ORDER[i + 1 :])
         assert not below, f"{name} imports {below}, which come after it"
+
+
+def imports_in_grading() -> dict[str, set[str]]:
+    """For each module below course_lib.grading ("sandbox.worker"), the course's modules that it imports anywhere."""
+    graph: dict[str, set[str]] = {}
+    folder = ROOT / "course_lib" / "grading"
+    for path in folder.rglob("*.py"):
+        name = ".".join(path.relative_to(folder).with_suffix("").parts).removesuffix(".__init__")
+        found = graph.setdefault(name, set())
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("course_lib"):
+                for alias in node.names:
+                    whole = f"{node.module}.{alias.name}"
+                    found.add(whole if (ROOT / (whole.replace(".", "/") + ".py")).is_file() else node.module)
+            elif isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names if alias.name.startswith("course_lib")}
+    return graph
+
+
+def test_the_grader_has_no_circles_and_its_worker_needs_no_other_file():
+    graph = imports_in_grading()
+    inside = {
+        name: {one.removeprefix("course_lib.grading.") for one in found} & set(graph) - {name, "__init__"}
+        for name, found in graph.items()
+    }
+    assert inside["marking"] and "sandbox.worker" in inside
+    list(TopologicalSorter(inside).static_order())  # raises CycleError on a circle
+    bound = {name.removesuffix(".py").replace("/", ".").removesuffix(".__init__") for name in WORKER_FILES}
+    for name in ("wire", "frames", "isolation", "syscalls", "pipes", "answering", "worker"):
+        strangers = {one.removeprefix("course_lib.") for one in graph[f"sandbox.{name}"]} - bound
+        assert not strangers, f"sandbox/{name}.py imports {strangers}, which the sandbox does not hold"
+    for name, modules in graph.items():  # whoever writes reports never meets a reference or the sandbox
+        if name.startswith("reports"):
+            assert not any("sandbox" in one or one.endswith(("marking", "validate")) for one in modules), name
 
 
 def test_importing_the_package_imports_nothing_heavy():
