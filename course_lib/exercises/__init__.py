@@ -12,6 +12,7 @@ from contextlib import nullcontext, redirect_stderr
 from functools import cache
 from io import StringIO
 
+from course_lib.exercises.by_itself import notes
 from course_lib.exercises.framework import (
     FAILED,
     NOT_ATTEMPTED,
@@ -77,7 +78,8 @@ def check(exercise_id: str, answer: Callable, *, points: float | None = None) ->
 
 
 def _verdict(exercise_id: str, answer: Callable, points: float | None) -> tuple[Outcome, str]:
-    """The outcome, and the text that tells it."""
+    """The outcome, and the text that tells it (with what a right answer takes from other cells)."""
+    takes: tuple[str, ...] = ()
     try:
         exercise = get_exercise(exercise_id)
     except (KeyError, TypeError) as error:
@@ -85,11 +87,13 @@ def _verdict(exercise_id: str, answer: Callable, points: float | None) -> tuple[
         return outcome, f'✗ {outcome.message}. Write check("00.1", your_function).'
     try:
         outcome = mark(exercise, answer, points=points)
+        takes = notes(exercise.function, answer) if outcome.status == PASSED else ()
     except Exception as error:  # ours, not the learner's: say so, and let Run all go on
         message = f"the check itself broke; please report this: {type(error).__name__}: {error}"
         outcome = Outcome(exercise.id, FAILED, 0, message)
+    noted = "".join(f"\n  note      {take}" for take in takes)
     hint = f"\n  hint      {outcome.hint}" if outcome.hint else ""
-    return outcome, f"{_TICKS[outcome.status]} Exercise {exercise.id}, {exercise.title}: {outcome.message}{hint}"
+    return outcome, f"{_TICKS[outcome.status]} Exercise {exercise.id}, {exercise.title}: {outcome.message}{noted}{hint}"
 
 
 def _say(text: str) -> None:

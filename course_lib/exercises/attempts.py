@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+# What a grader's cell finds without importing it (sandbox/answering.py's PRELUDE); `check` warns of all other names.
+READY_NAMES = ("torch", "math", "nn", "F", "np", "Tensor", "check", "display")
 MAX_PARTS = 100  # an answer returns a handful of tensors; beyond this it is refused unread
 MAX_VALUES = 10_000_000  # torch.zeros(1).expand(10**15) costs nothing to make, and everything to compare
 _NOT_THEIRS = (
