@@ -248,7 +248,8 @@ def test_who_is_gone_is_removed_unless_marked_by_hand(tmp_path, homework):
     save(tmp_path, homework, *(result(student) for student in ("ann", "bob", "cy")))
     mark_by_hand(tmp_path)
     (note,) = save(tmp_path, homework, result("cy"))
-    assert "ann is in the gradebook, with marks by hand" in note
+    assert "ann has marks by hand" in note and "nbgrader db student remove --force ann" in note
+    assert sorted(path.name for path in (tmp_path / "autograded").iterdir()) == ["ann", "cy"]
     with opened(tmp_path) as book:
         assert {one.id for one in book.students} == {"ann", "cy"}
         assert book.find_submission("hw1", "ann").score == 3.5 + 1.0 + 2 * 0.5 + 3 + 2.5

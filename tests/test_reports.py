@@ -211,10 +211,10 @@ def test_ids_come_from_the_names_that_the_platforms_gave(tmp_path):
     moodle = result("Jörg Müller_88", files=("Jörg Müller_88_assignsubmission_file_/01_sound_as_data.ipynb",))
     report(tmp_path, canvas, moodle)
     ids = {row["Student"]: row["ID"] for row in canvas_import(tmp_path / "canvas.csv")[2]}
-    assert ids == {"lovelaceada_77": "77"}
+    assert ids == {"lovelaceada": "77"}
     header, *rows = read_csv(tmp_path / "moodle.csv")
     identifiers = {row[header.index("Full name")]: row[header.index("Identifier")] for row in rows}
-    assert identifiers == {"Jörg Müller_88": "Participant 88"}
+    assert identifiers == {"Jörg Müller": "Participant 88"}
 
 
 @pytest.mark.parametrize(
@@ -319,6 +319,30 @@ def test_a_roster_of_ones_own_maps_folders_to_ids(tmp_path):
     (row,) = canvas_import(tmp_path / "canvas.csv")[2]
     assert (row["Student"], row["ID"]) == ("Ada Lovelace", "77")
     assert "0042" in read_csv(tmp_path / "moodle.csv")[1]
+
+
+def test_whoever_is_on_the_roster_and_handed_in_nothing_is_listed(tmp_path):
+    students = [result("0042"), result("jm", (PASSED, NOT_GRADED)), result("nobody")]
+    text = CANVAS_EXPORT + '"Student, Test",99,,,A,,,\n'
+    notes = report(tmp_path, *students, assignment=EXERCISES_ONLY, roster=roster(tmp_path, text))
+    header, *rows = read_csv(tmp_path / "grades.csv")
+    absent = [row for row in rows if row[header.index("needs_attention")] == "handed in nothing"]
+    assert absent == [["Lee, Ann", "", "4.5", "", "", "handed in nothing", ""]] * 2 and len(rows) == 5
+    assert any("2 of the roster handed in nothing, or under another name: Lee, Ann, Lee, Ann" in note for note in notes)
+    assert "Lee" not in (tmp_path / "canvas.csv").read_text("utf-8-sig")  # no row, so no zero that nobody decided on
+
+
+def test_whom_a_platform_would_not_find_is_told(tmp_path):
+    own = roster(tmp_path, "student,ID,username\nada,77,ada\nbob,,bob\ncy,79,\ndi,,\n")
+    notes = report(tmp_path, *(result(name) for name in ("ada", "bob", "cy", "di")), roster=own)
+    assert [row["ID"] for row in canvas_import(tmp_path / "canvas.csv")[2]] == ["77", "79"]
+    assert [note.split(";")[0] for note in notes] == [
+        "not in canvas.csv, because no id says who they are there: bob, di",
+        "not in moodle.csv, because no id says who they are there: cy, di",
+    ]
+    of_canvas = [f"{name}_{n}_9_01_sound.ipynb" for n, name in enumerate(("ann", "ben"))]
+    notes = report(tmp_path, *(result(f"{one[:3]}_{n}", files=(one,)) for n, one in enumerate(of_canvas)))
+    assert notes == () and len(canvas_import(tmp_path / "canvas.csv")[2]) == 2  # a class of Canvas's: nobody on Moodle
 
 
 @pytest.mark.parametrize("text", ["", "colour,shape\nred,round\n", "\0\n"])
@@ -555,9 +579,14 @@ def test_a_mark_for_an_answer_that_has_changed_is_waited_for(tmp_path, gradebook
     mark(book, "ada", "written-01-5", 3.5)
     students[0] = replace(students[0], written=(WrittenAnswer("01.5", 4, "another answer"),))
     for _ in range(2):  # at once, not only the second time
-        write_reports(tmp_path, HOMEWORK, lambda: iter(students))
+        notes = write_reports(tmp_path, HOMEWORK, lambda: iter(students))
         header, row, *_ = read_csv(tmp_path / "grades.csv")
         assert row[header.index("written 01.5")] == "" and row[header.index("to_mark")] == "1"
+        assert row[header.index("needs_attention")].startswith("changed since it was marked by hand: 01.5 |")
+        assert any("another answer than was marked by hand" in note and "ada (01.5)" in note for note in notes)
+    mark(book, "ada", "written-01-5", 2)
+    assert not any("another answer" in note for note in write_reports(tmp_path, HOMEWORK, lambda: iter(students)))
+    assert read_csv(tmp_path / "grades.csv")[1][header.index("written 01.5")] == "2"
 
 
 def test_a_gradebook_that_cannot_be_used_is_told_and_keeps_no_report_back(tmp_path):

@@ -11,7 +11,8 @@ from course_lib.grading.assignment import Assignment, AssignmentError
 from course_lib.grading.reports import feedback, gradescope
 from course_lib.grading.reports.hand_marks import HandMarks, read_hand_marks
 from course_lib.grading.reports.roster import RosterError, read_roster
-from course_lib.grading.reports.tables import grades_header, grades_row, write_csv, write_file
+from course_lib.grading.reports.tables import absent_row, grades_header, grades_row, write_csv, write_file
+from course_lib.grading.reports.texts import one_line
 from course_lib.grading.reports.uploads import Uploads
 from course_lib.grading.results import SubmissionResult, slug
 
@@ -52,7 +53,7 @@ def write_reports(
     except ValueError as error:
         notes += (str(error),)
     uploads = Uploads(assignment, people, with_total=marks.has_written)
-    _write_one_by_one(out_dir, assignment, results, marks, uploads)
+    notes += _write_one_by_one(out_dir, assignment, results, marks, uploads)
     notes += uploads.write(out_dir)
     if similarity:
         from course_lib.grading.reports.similar import write_similar
@@ -81,13 +82,13 @@ def _write_gradebook(
 
 def _write_one_by_one(
     out_dir: Path, assignment: Assignment, results: Results, marks: HandMarks, uploads: Uploads
-) -> None:
-    """A student's own files and rows. What could not be graded yet goes to no platform, lest it be taken for a mark."""
+) -> tuple[str, ...]:
+    """A student's own files and rows. Returns notes. What could not be graded yet goes to no platform."""
     pages, jsons = out_dir / feedback.FOLDER, out_dir / gradescope.FOLDER
     for folder in (pages, jsons):
         folder.mkdir(exist_ok=True)
     template = feedback.load_template()
-    grades, made = [], set()
+    grades, made, changed = [], set(), []
     for result in results():
         standing = marks.standing(assignment, result)
         name = slug(result.student)
@@ -97,9 +98,22 @@ def _write_one_by_one(
         if standing.points is not None:
             write_file(jsons / f"{name}.json", gradescope.results_json(assignment, result, standing))
             made.add(f"{name}.json")
-            uploads.add(result, standing)
+        uploads.add(result, standing)
+        changed += [f"{one_line(result.student, 60)} ({', '.join(standing.changed)})"] if standing.changed else []
+    grades += [absent_row(assignment, called) for called in uploads.absent()]
     grades.sort(key=lambda row: str(row[0]))
     write_csv(out_dir / "grades.csv", grades_header(assignment), grades, marked=True)
     for file in (*pages.iterdir(), *jsons.iterdir()):
         if file.name not in made and file.suffix in (".html", ".json", ".tmp"):
             file.unlink()  # of a student who is no longer there, or left by a grader that was killed
+    return _changed(sorted(changed))
+
+
+def _changed(students: list[str]) -> tuple[str, ...]:
+    if not students:
+        return ()
+    shown = ", ".join(students[:10]) + (f" and {len(students) - 10} more" if len(students) > 10 else "")
+    return (
+        f"handed in another answer than was marked by hand, so that mark is left out of all reports: {shown}; mark it "
+        "again in the formgrader, and start the same command again",
+    )

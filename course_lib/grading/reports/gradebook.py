@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from course_lib.grading.assignment import Assignment
@@ -61,8 +62,18 @@ def write_gradebook(
     write_sheets(course_dir, assignment, sheets, results())
     for student in gone:
         for sheet in sheets:
-            sheet_path(course_dir, assignment, student, sheet).unlink(missing_ok=True)
+            path = sheet_path(course_dir, assignment, student, sheet)
+            path.unlink(missing_ok=True)
+            _remove_if_empty(path.parent, path.parent.parent)
     return notes
+
+
+def _remove_if_empty(*folders: Path) -> None:
+    """From the innermost out; one that holds what nbgrader or somebody put there stays."""
+    for folder in folders:
+        if not folder.is_dir() or any(folder.iterdir()):
+            return
+        folder.rmdir()
 
 
 @dataclass
@@ -188,7 +199,12 @@ class _Writer:
         touched = {student for student, one in absent.items() if self._layout.is_touched(self._connection, one)}
         for student in sorted(absent.keys() - touched):
             self._layout.remove_submission(self._connection, absent[student], student)
-        notes = [f"{student} is in the gradebook, with marks by hand, but no longer handed in" for student in touched]
+        notes = [
+            f"{student} has marks by hand in the gradebook, but no longer handed in: kept there, and their sheets in "
+            "nbgrader/autograded/; if they have withdrawn, delete those, and in nbgrader/ say: nbgrader db student "
+            f"remove --force {quote(student)}"
+            for student in touched
+        ]
         return sorted(absent.keys() - touched), tuple(sorted(notes))
 
 

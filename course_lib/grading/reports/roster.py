@@ -50,6 +50,12 @@ class Person:
     username: str = ""
     last_modified: str = ""
 
+    @property
+    def called(self) -> str:
+        """What to call them in a list: the name that they were to hand in under, if the roster says it."""
+        ids = (self.sis_login_id, self.username, self.email, self.id_number, self.identifier, self.canvas_id)
+        return next((one for one in (self.student, self.name, *ids) if one), "")
+
 
 class Roster:
     """People by all that they could have handed in under. What two of them share finds nobody.
@@ -84,13 +90,14 @@ def from_file_names(result: SubmissionResult) -> Person:
     could give themselves anybody's id by them.
     """
     person = Person(name=result.student, student=result.student)
+    known = replace(person, name=_NUMBER.sub("", result.student))  # the number told two of one name apart
     for top in dict.fromkeys(name.split("/")[0] for name in result.files):
         if match := _MOODLE.fullmatch(top):
             owners = platforms.owner_of_folder(top), platforms.read_name(top, "Moodle").student
             if result.student in owners:
-                return replace(person, identifier=f"Participant {match[1]}")
+                return replace(known, identifier=f"Participant {match[1]}")
         elif (match := _CANVAS.fullmatch(top)) and platforms.read_name(top, "Canvas").student == result.student:
-            return replace(person, canvas_id=match[1])
+            return replace(known, canvas_id=match[1])
     where = "email" if "@" in result.student else "username"
     return replace(person, sis_login_id=result.student, **{where: result.student})
 
@@ -114,7 +121,7 @@ def read_roster(path: Path) -> Roster:
     people = []
     for line in lines:
         known = {field: text.strip() for field, text in zip(fields, line, strict=False) if field and text.strip()}
-        if known:
+        if known and "Points Possible" not in known.get("name", ""):  # that is Canvas's row of maximum points
             people.append(Person(**known))
     return Roster(people, tuple(header))
 

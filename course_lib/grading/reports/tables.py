@@ -57,5 +57,12 @@ def grades_row(assignment: Assignment, result: SubmissionResult, standing: Stand
     ]  # fmt: skip
 
 
+def absent_row(assignment: Assignment, called: str) -> Row:
+    """Of somebody on the roster who handed in nothing; whether that is a zero is not for the grader to say."""
+    header = grades_header(assignment)
+    known = {"student": called, "max_points": assignment.max_points, "needs_attention": "handed in nothing"}
+    return [known.get(column, "") for column in header]
+
+
 def max_total(assignment: Assignment) -> float:
     return assignment.max_points + sum(one.points for one in assignment.written)
