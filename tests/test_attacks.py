@@ -22,7 +22,7 @@ from attacks.table import ATTACKED, BESIDE, BREACH, HANGS, ROOT, Attack, solutio
 from course_lib.grading.answers import Answer
 from course_lib.grading.assignment import Assigned, Assignment
 from course_lib.grading.marking import Marker
-from course_lib.grading.results import FAILED, NOT_ATTEMPTED, PASSED, ExerciseResult
+from course_lib.grading.results import FAILED, NOT_ATTEMPTED, PASSED, STOPPED, ExerciseResult
 from course_lib.grading.sandbox import frames
 from course_lib.grading.sandbox.launch import Limits, Sandbox
 
@@ -136,7 +136,7 @@ def attack_ours(school: Class, source: str) -> ExerciseResult:
 
 @EACH_SHOWN
 def test_without_a_defence_the_attack_works(naive, places, attack):
-    patience_s = 0.4 if attack.evidence == HANGS else 8.0
+    patience_s = 0.4 if attack.evidence == HANGS else 60.0
     cells = [(ATTACKED, attack.source(places)), (ATTACKED, RIGHT[ATTACKED])]
     answer = naive.grade(cells, attack.how, patience_s)
     assert attack.evidence in evidence(answer), answer
@@ -158,7 +158,7 @@ def test_without_checks_a_frame_fools_its_reader(name):
 
 def test_without_checks_odd_tensors_stop_the_comparison(naive):
     cells = [(ATTACKED, replies.returner(what).cell) for what in replies.INCOMPARABLE]
-    marks = naive.grade(cells, "allclose")["marks"]
+    marks = naive.grade(cells, "allclose", 60.0)["marks"]
     assert len(marks) == len(cells)
     for what, mark in zip(replies.INCOMPARABLE, marks, strict=True):
         assert "Error: " in mark["message"], f"{what}: {mark}"
@@ -168,7 +168,7 @@ def test_without_checks_odd_tensors_stop_the_comparison(naive):
 def test_the_attack_costs_the_attacker_one_exercise_and_nobody_anything(school, places, attack):
     before = school.traces(places)
     result = attack_ours(school, attack.source(places))
-    assert result.points == 0 and result.status in (FAILED, NOT_ATTEMPTED), result.message
+    assert result.points == 0 and result.status in (FAILED, STOPPED, NOT_ATTEMPTED), result.message
     assert BREACH.upper() not in result.message and attack.says in result.message, result.message
     assert "is no Python" not in result.message or "parentheses" in attack.name or "nested" in attack.name
     assert school.traces(places) == before  # the worker is the same, too: no attack is taken for a fault of ours
@@ -180,4 +180,4 @@ def test_nothing_can_be_left_for_the_next_student(naive, school, places, what):
     assert [mark["passed"] for mark in naive.grade([(ATTACKED, leave), (ATTACKED, find)])["marks"]] == [False, True]
     assert attack_ours(school, leave).points == 0
     result = attack_ours(school, find)
-    assert (result.status, result.points) == (FAILED, 0), result.message
+    assert result.points == 0 and result.status in (FAILED, STOPPED), result.message

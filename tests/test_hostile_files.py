@@ -176,3 +176,32 @@ def test_no_report_holds_a_secret(graded):
         if path.is_file():
             data = path.read_bytes()
             assert HOMEWORK.salt.encode() not in data, path.name
+
+
+@pytest.mark.parametrize(
+    ("bobs", "mallorys"),
+    [
+        ("bob_01_sound_as_data.ipynb", "mallory_{}"),
+        ("bob_11_101_01_sound_as_data.ipynb", "mallory_13_103_{}"),
+        ("Bob B_11_assignsubmission_file_01_sound_as_data.ipynb", "Mallory M_13_assignsubmission_file_{}"),
+        ("hw_bob_attempt_2026-01-01-00-00-00_01_sound_as_data.ipynb", "hw_mallory_attempt_2026-01-01-00-00-00_{}"),
+    ],
+    ids=["plain", "canvas", "moodle", "blackboard"],
+)
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        "bob_01_sound_as_data.ipynb",
+        "x_bob_attempt_2030-01-01-00-00-00_01_sound_as_data.ipynb",
+        "bob_11_999_01_sound_as_data.ipynb",
+        "Bob B_11_assignsubmission_file_01_sound_as_data.ipynb",
+    ],
+)
+def test_nobody_hands_in_for_another_by_a_file_name(tmp_path, bobs, mallorys, chosen):
+    """Platforms write who it is first; the rest of a file's name is the student's choice."""
+    for name in (bobs, bobs.replace("bob", "carol").replace("Bob", "Carol"), mallorys.format(chosen)):
+        (tmp_path / name).write_bytes(handins.notebook(handins.WRONG))
+    found = {one.student: [file.name for file in one.files] for one in find_submissions(tmp_path, ("01",))}
+    assert [files for files in found.values() if bobs in files] == [[bobs]]
+    (mallory,) = [student for student, files in found.items() if mallorys.format(chosen) in files]
+    assert mallory.lower().startswith("mallory") and len(found) == 3

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -52,7 +53,7 @@ class Naive:
             cwd=ROOT, env=environment,
         )  # fmt: skip
 
-    def grade(self, cells: list[tuple[str, str]], how: str = "mark", patience_s: float = 5.0) -> dict:
+    def grade(self, cells: list[tuple[str, str]], how: str = "mark", patience_s: float = 60.0) -> dict:
         """Marks of these cells (exercise and source), one after another, by one grader."""
         job = {
             "memory_bytes": 2**33,
@@ -62,7 +63,10 @@ class Naive:
         }
         self._process.stdin.write(json.dumps(job) + "\n")
         self._process.stdin.flush()
-        line = self._process.stdout.readline()
+        ready, _, _ = select.select([self._process.stdout], [], [], patience_s + 60)
+        line = self._process.stdout.readline() if ready else ""
+        if not ready:
+            self._process.kill()
         assert line, f"the naive grader ended with {self._process.wait()}"
         return json.loads(line)
 

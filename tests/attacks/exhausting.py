@@ -80,7 +80,7 @@ BOUNDED: tuple[Attack, ...] = (
 
 ENDLESS: tuple[Attack, ...] = (
     breaker("30 GB at once", "return torch.ones(30 * 2**28) * frequency_hz.sum()", "", "memory"),
-    breaker("30 GB bit by bit", "hoard = []\nwhile True:\n    hoard.append(torch.ones(2**22))", "", "memory"),
+    breaker("30 GB bit by bit", "hoard = []\nwhile True:\n    hoard.append(torch.ones(2**22))", ""),
     breaker("30 GB of numpy", "import numpy\nreturn numpy.ones(30 * 2**27)", "", "emory"),
     breaker(
         "a fork bomb", "while True:\n    try:\n        os.fork()\n    except OSError:\n        pass", "", "took longer"
