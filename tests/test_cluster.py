@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import socket
+import ssl
+import sys
 import time
+import urllib.error
+import urllib.request
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -12,13 +19,15 @@ from pathlib import Path
 
 import psutil
 import pytest
-from distributed import LocalCluster
+from distributed import Client, LocalCluster, Security
+from distributed.comm import connect
 
 from course_lib.exercises import PASSED
 from course_lib.grading import cluster as clusters
 from course_lib.grading import marking_plugin
 from course_lib.grading.answers import Answer
 from course_lib.grading.cluster import CHUNK, CHUNKS_AHEAD, Cluster
+from course_lib.grading.local_workers import LocalWorkers
 from course_lib.grading.marking_plugin import ClusterError, HandIn, Verdict
 from course_lib.grading.results import ExerciseResult
 
@@ -139,3 +148,84 @@ def test_a_killed_worker_takes_no_one_with_it(tmp_path, monkeypatch):
         assert bool(verdict.fault) == (verdict.student == "killer"), verdict
     assert "its worker was lost, 1 times out of 1 (KilledWorker)" in next(v.fault for v in verdicts if v.fault)
     assert not psutil.pid_exists(worker)
+
+
+# ---- our own workers, on a machine that others use, too
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[LocalWorkers]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # such as "Port 8787 is already in use"
+        workers = LocalWorkers(1)
+    yield workers
+    workers.close()
+
+
+@pytest.fixture(scope="module")
+def client(own) -> Iterator[Client]:
+    with Client(own.cluster, set_as_default=False) as client:
+        yield client
+
+
+def comes_in(address: str, key: Security) -> bool:
+    """Whether one with this key gets to talk to a scheduler or worker; as Client begins, too."""
+
+    async def knock() -> bool:
+        try:
+            comm = await connect(address, timeout=5, **key.get_connection_args("client"))
+        except (OSError, TypeError, RuntimeError):  # turned away; no certificate; no encryption where it has one
+            return False
+        await comm.close()
+        return True
+
+    return asyncio.run(knock())
+
+
+def comes_in_without_certificate(address: str) -> bool:
+    """Whether one gets in who has no certificate, and does not mind whose the server's is."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    host, port = address.removeprefix("tls://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as line:
+        try:
+            with context.wrap_socket(line) as talk:
+                return talk.recv(1) != b""
+        except (ssl.SSLError, ConnectionError):
+            return False
+
+
+def test_no_stranger_gives_our_workers_something_to_do(own, client):
+    (worker,) = client.scheduler_info()["workers"]
+    for address in (own.cluster.scheduler_address, worker):
+        assert comes_in(address, own.cluster.security)
+        for key in (Security(), Security.temporary()):  # the former is that of a bare Client(address)
+            assert not comes_in(address, key)
+            assert not comes_in(address.replace("tls://", "tcp://"), key)
+        assert not comes_in_without_certificate(address)
+
+
+def test_our_workers_show_strangers_no_page(own, client):
+    (worker,) = client.scheduler_info()["workers"].values()
+    for port in (own.cluster.scheduler.http_server.port, worker["services"]["dashboard"]):
+        for page in ("", "info/main/workers.html", "json/counts.json", "metrics", "status", "health"):
+            with pytest.raises(urllib.error.HTTPError, match="404"):
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/{page}", timeout=10)
+
+
+def test_dask_puts_no_folder_that_others_can_write_before_our_code(own, client):
+    (theirs,) = client.run(lambda: sys.path).values()
+    (worker,) = client.scheduler_info()["workers"].values()
+    folders = {Path(worker["local_directory"]), Path(own.cluster.scheduler.local_directory)}
+    assert {str(one) for one in folders} <= set(theirs)
+    for folder in folders | {Path(one) for one in theirs if one not in sys.path}:  # there: what other tests' dask added
+        private = next(one for one in folder.parents if one.name.startswith("course-dask-"))
+        assert private.stat().st_mode & 0o777 == 0o700 and private.stat().st_uid == os.getuid()
+
+
+def test_our_workers_leave_nothing_on_disk(monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    workers = LocalWorkers(0)
+    assert [path.name.startswith("course-dask-") for path in tmp_path.iterdir()] == [True]
+    workers.close()
+    assert not list(tmp_path.iterdir())

@@ -7,16 +7,12 @@ holding text, and students' code runs below the workers, in the Marker's sandbox
 
 from __future__ import annotations
 
-import logging
-import signal
-import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
 from itertools import islice
 
-import dask
-from distributed import Client, Future, LocalCluster, as_completed
+from distributed import Client, Future, as_completed
 
+from course_lib.grading.local_workers import LocalWorkers
 from course_lib.grading.marking_plugin import ClusterError, HandIn, MarkerLike, Marking, Parcel, Verdict, mark_parcel
 from course_lib.grading.versions import code_digest
 
@@ -26,12 +22,6 @@ CHUNKS_AHEAD = 3  # for each worker: one being marked, one waiting, one on its w
 WAIT_S = 60  # for the first worker of a cluster
 # To fetch what is ready: when a worker dies with a result that was not fetched, dask may wait for it for ever.
 FETCH_S = 20
-_SCHEDULER_SETTINGS = {
-    "distributed.scheduler.allowed-failures": 0,  # whose submission stopped a worker is found out here, one by one
-}
-_WORKER_SETTINGS = {
-    "distributed.worker.profile.enabled": False,  # its sampling takes time that the marking needs
-}
 
 
 class Cluster:
@@ -86,9 +76,10 @@ class Cluster:
 
     def _start(self) -> None:
         self._plugin, self._is_registered = Marking(self._make_marker, code_digest()), False
-        self._local = None if self._scheduler else _start_workers(self._n_local)
+        self._local = None if self._scheduler else LocalWorkers(self._n_local)
+        where = self._local.cluster if self._local else self._scheduler  # the former has the certificates, too
         try:
-            self._client = Client(self._local or self._scheduler, timeout=WAIT_S, set_as_default=False)
+            self._client = Client(where, timeout=WAIT_S, set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:
             raise ClusterError(f"no dask scheduler answers at {self._scheduler}: {error}") from error
         try:
@@ -157,30 +148,3 @@ class Cluster:
 
     def _send(self, batch: list[HandIn]) -> Future:
         return self._client.submit(mark_parcel, self._plugin.name, Parcel(batch), pure=False)
-
-
-def _start_workers(n_workers: int) -> LocalCluster:
-    with dask.config.set(_SCHEDULER_SETTINGS), _deaf_to_ctrl_c():
-        return LocalCluster(
-            n_workers=n_workers,
-            threads_per_worker=1,
-            processes=True,  # which end by themselves when this process does, however it ends
-            host="127.0.0.1",
-            dashboard_address=None,
-            memory_limit=0,  # dask's own would write to disk what students handed in
-            silence_logs=logging.CRITICAL,
-            config=_WORKER_SETTINGS,
-        )
-
-
-@contextmanager
-def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Processes that are started meanwhile ignore the terminal's Ctrl-C for good: we end them ourselves."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # where signals can't be set
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
