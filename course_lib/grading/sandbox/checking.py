@@ -6,7 +6,8 @@ import os
 import secrets
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,26 +122,43 @@ class _Bait:
     environment: Mapping[str, str]
 
 
-def check_sandbox(sandbox: Sandbox, limits: Limits | None = None) -> list[str]:
-    """Try to get out, twice in a row (about 5 s). Returns: the holes found, in words; empty if it held."""
+def _keep_quiet(line: str) -> None:
+    pass
+
+
+def check_sandbox(
+    sandbox: Sandbox, limits: Limits | None = None, tell: Callable[[str], None] = _keep_quiet
+) -> list[str]:
+    """Try to get out, and if that fails once more (5 to 50 s in all). tell: called with each step, a line.
+
+    Returns: the holes found, in words; empty if it held.
+    """
     if not sandbox.isolated:
         return ["there is none: an answer can do whatever you can"]
     limits = limits or Limits()
     with _bait() as bait, Worker(sandbox, limits, environment=bait.environment) as worker:
         job = Job(_CELL, "look", _PROBE, "look", (), [bait.inputs], max(limits.wall_s, 30.0))
         holes: dict[str, None] = {}
-        for _ in range(2):
+        for i in range(2):
             try:
+                tell(f"trying the sandbox, {i + 1} of 2: python and torch start in it, then an answer tries to get out")
+                began_s = time.monotonic()
+                worker.start()
                 reply = worker.run(job)
             except WorkerFault as fault:
                 return [f"it does not work: {fault}"]
             problem = reply.fault or (reply.attempts[0].error if reply.attempts else "no answer")
             if problem:
                 return [f"what should have tried it failed: {problem.strip()}"]
+            if i == 1 and not worker.isolates:
+                took_s = time.monotonic() - began_s
+                tell(f"each answer needs a python of its own in it, about {took_s:.0f} s ({worker.why_not})")
             outputs = reply.attempts[0].outputs
             if set(outputs) != set(_MEANING):
                 return ["what should have tried it came back incomplete"]
             holes |= dict.fromkeys(_MEANING[name] for name, value in outputs.items() if value.item() != 0)
+            if holes:
+                break
         _tidy(bait.inputs["mark"])
         return list(holes)
 

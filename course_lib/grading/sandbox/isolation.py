@@ -38,16 +38,23 @@ def call(name: str, *arguments: object) -> None:
 def give_up_root() -> None:
     """Become an ordinary user for the kernel, too: it counts no processes of uid 0.
 
-    Raises: OSError if neither user id can be taken on.
+    Where root is the only user there is (a user namespace of one), nothing can be done.
+
+    Raises: OSError if no user id of those that are there can be taken on.
     """
     if os.getuid() != 0:
         return
     with open("/proc/self/uid_map") as file:
-        if file.read().split()[1:2] != ["0"]:
-            return  # uid 0 is only a name here, for an ordinary user outside
-    for uid in _UIDS:
+        rows = [[int(number) for number in line.split()] for line in file]
+    if any(inside == 0 and outside != 0 for inside, outside, _ in rows):
+        return  # uid 0 is only a name here, for an ordinary user outside
+    there = [uid for uid in _UIDS if any(inside <= uid < inside + count for inside, _, count in rows)]
+    if not there:
+        return
+    for uid in there:
         try:
-            os.setgroups([])
+            if _may_leave_groups():
+                os.setgroups([])
             os.setresgid(uid, uid, uid)
             os.setresuid(uid, uid, uid)
         except OSError as error:
@@ -56,6 +63,11 @@ def give_up_root() -> None:
             call("prctl", _SET_DUMPABLE, 1, 0, 0, 0)  # else /proc/self would still belong to root
             return
     raise failed
+
+
+def _may_leave_groups() -> bool:
+    with open("/proc/self/setgroups") as file:
+        return file.read().strip() != "deny"
 
 
 def enter_namespaces() -> int:

@@ -71,7 +71,7 @@ class Worker:
         self._process: subprocess.Popen | None = None
         self._log: IO[bytes] | None = None
         self._folder: Path | None = None
-        self._isolates = False
+        self._hello: dict = {}
 
     def run(self, job: Job) -> Reply:
         """Try one answer.
@@ -89,14 +89,20 @@ class Worker:
         except BaseException:
             self.close()
             raise
-        if not self._isolates:  # what this answer left behind must not meet the next
+        if self._hello.get("goes_on") is not True:  # what this answer left behind must not meet the next
             self.close()
         return self._interpret(job, reply, status)
 
     @property
     def isolates(self) -> bool:
-        """Whether the worker that runs now shuts each answer in by itself; else each gets a fresh worker (seconds)."""
-        return self._isolates
+        """Whether the worker shuts each answer in by itself. If not, each gets a fresh one (seconds), unless there is
+        no sandbox at all."""
+        return self._hello.get("isolates") is True
+
+    @property
+    def why_not(self) -> str:
+        """What kept it from shutting answers in; empty if nothing did."""
+        return "" if self.isolates else str(self._hello.get("why", "it is not started"))
 
     def start(self) -> None:
         """Start now rather than at the first job.
@@ -119,8 +125,7 @@ class Worker:
                 start_new_session=True,  # a Ctrl-C is for the grader to act on
             )  # fmt: skip
             os.set_blocking(self._process.stdin.fileno(), False)
-            _, hello = self._receive(time.monotonic() + START_S)
-            self._isolates = hello.get("isolates") is True
+            _, self._hello = self._receive(time.monotonic() + START_S)
         except OSError as error:
             fault = self._fault(f"would not start: {error}")
             self.close()

@@ -4,15 +4,18 @@ It reads jobs from standard input and writes what comes back to standard output.
 and no byte of a job or a reply passes through its memory (os.splice moves them from pipe to pipe in the kernel): the
 next child is a copy of this process, and could read there what somebody else wrote.
 
-Where children cannot have namespaces of their own (many containers), it says so, serves one job and ends.
+Where children cannot have namespaces of their own (many containers), it says so, serves one job and ends. Where there
+is no sandbox at all, it goes on: nothing is kept apart there, and a fresh worker an answer would only take longer.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import importlib.util
 import json
 import os
+import shutil
 import signal
 import struct
 import sys
@@ -36,8 +39,9 @@ def main() -> None:
     options = json.loads(sys.argv[1])
     start_again()
     way, why, pid_namespace = OPEN, "started with no sandbox", -1
-    if options["way"] == "custom":  # there, python's own files may be readable by root only
-        rehearse()
+    if options["way"] == "custom":
+        look_around()
+        rehearse()  # there, python's own files may be readable by root only
     if options["way"] != "unsafe":
         way, why, pid_namespace = choose_way()
     warm_up(options["show_answers"])
@@ -45,8 +49,8 @@ def main() -> None:
         why = try_child(options, pid_namespace)
         way = FILTERED if why else SHUT_IN
     options["own_bytes"] = held_bytes()
-    say({"isolates": way == SHUT_IN, "why": why})
-    while serve(options, way, pid_namespace) and way == SHUT_IN:
+    say({"isolates": way == SHUT_IN, "goes_on": way != FILTERED, "why": why})
+    while serve(options, way, pid_namespace) and way != FILTERED:
         pass
 
 
@@ -58,7 +62,26 @@ def start_again() -> None:
     wanted = {"PYTHONHASHSEED": "0", "PYTHONMALLOC": "malloc"}
     wanted |= {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
     if not wanted.items() <= os.environ.items():
-        os.execve(sys.executable, sys.orig_argv, os.environ | wanted)
+        if not sys.executable:  # no PATH, so that python does not know where it lies itself
+            wanted |= {"PATH": os.defpath}
+        program = sys.executable or shutil.which(sys.orig_argv[0]) or "/proc/self/exe"
+        os.execve(program, sys.orig_argv, os.environ | wanted)
+
+
+def look_around() -> None:
+    """Raises: SystemExit with what a sandbox of the instructor's own lacks, and how to give it."""
+    if not os.path.exists("/proc/self/uid_map"):
+        raise SystemExit("there is no /proc of its own here (bwrap: --proc /proc)")
+    for name, mode in (("/dev/null", os.O_RDWR), ("/dev/urandom", os.O_RDONLY)):
+        try:
+            os.close(os.open(name, mode))
+        except OSError as error:
+            raise SystemExit(f"{name} cannot be opened here (bwrap: --dev /dev): {error}") from error
+    if not os.path.isdir("/tmp"):
+        raise SystemExit("there is no /tmp here (bwrap: --tmpfs /tmp)")
+    for name in ("torch", "numpy", "safetensors"):
+        if importlib.util.find_spec(name) is None:
+            raise SystemExit(f"python3 here is {sys.executable}, without {name}: put one that has it first on PATH")
 
 
 def choose_way() -> tuple[str, str, int]:
@@ -125,6 +148,8 @@ def serve(options: dict, way: str, pid_namespace: int) -> bool:
     pid = isolation.fork_apart(pid_namespace) if way == SHUT_IN else os.fork()
     if pid == 0:
         run_child(options, way, job_out, reply_in)
+    if way == OPEN:  # elsewhere a child has no children, or they are in its pid namespace
+        os.setpgid(pid, pid)
     child = os.pidfd_open(pid)
     watch = Watch(child, options["memory_bytes"] + options["own_bytes"])
     os.close(job_out)
@@ -138,6 +163,9 @@ def serve(options: dict, way: str, pid_namespace: int) -> bool:
         waited_s = watch.waited_s() if state == "late" else 0.0
     finally:
         os.kill(pid, signal.SIGKILL)  # all of its namespace goes with it
+        with contextlib.suppress(ProcessLookupError):  # it has gone to another group: nothing is kept apart here
+            if way == OPEN:
+                os.killpg(pid, signal.SIGKILL)
     _, code, used = os.wait4(pid, 0)
     os.close(reply_out)
     os.close(child)
