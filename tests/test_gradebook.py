@@ -19,7 +19,7 @@ from nbgrader.server_extensions.formgrader import handlers
 from traitlets.config import Config
 
 from course_lib.grading.assignment import Assignment, choose
-from course_lib.grading.reports.formgrader import harmless_markdown, student_id
+from course_lib.grading.reports.formgrader import harmless_markdown
 from course_lib.grading.reports.gradebook import GradebookError, write_gradebook
 from course_lib.grading.results import (
     FAILED,
@@ -30,6 +30,7 @@ from course_lib.grading.results import (
     ExerciseResult,
     SubmissionResult,
     WrittenAnswer,
+    student_id,
 )
 
 NOTEBOOK, OTHER = "01_sound_as_data", "03_vaes"

@@ -109,11 +109,19 @@ def slug(student: str) -> str:
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", student).strip(".-")[:60]
     if plain.lower().split(".")[0] in _RESERVED or not plain:
         plain = f"student-{plain}"
-    if plain == student == plain.lower() and not re.search(r"-[0-9a-f]{10}$", plain):
+    if plain == student == plain.lower() and not _HASHED.search(plain):
         return plain
     return f"{plain}-{hashlib.sha256(student.encode('utf-8', 'surrogatepass')).hexdigest()[:10]}"
 
 
+def student_id(student: str) -> str:
+    """The student's id in nbgrader's gradebook: the name itself where that is plain, else its slug."""
+    return student if _PLAIN_NAME.fullmatch(student) and not _HASHED.search(student) else slug(student)
+
+
+_HASHED = re.compile(r"-[0-9a-f]{10}$")  # what a slug ends with: nobody gets another one's by their name
+# A name that is a folder, a glob pattern of nbgrader's and a cell of its unquoted CSV file, and means itself in each.
+_PLAIN_NAME = re.compile(r"\w[\w.@ +-]{0,98}[\w]|\w")
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}  # Windows
 
 

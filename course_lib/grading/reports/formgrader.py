@@ -27,7 +27,7 @@ from course_lib.grading.results import (
     STOPPED,
     ExerciseResult,
     SubmissionResult,
-    slug,
+    student_id,
 )
 from course_lib.grading.tailored import posed, solved
 from course_lib.profiles import checkout_dir
@@ -47,9 +47,6 @@ _COMMENTS = {
     REFUSED: "Not run; the check below says why.",
     NOT_GRADED: "Not graded through no fault of yours.",
 }
-# A name that is a folder, a glob pattern of nbgrader's and a cell of its unquoted CSV file, and means itself in each.
-PLAIN_NAME = re.compile(r"\w[\w.@ +-]{0,98}[\w]|\w")
-HASHED = re.compile(r"-[0-9a-f]{10}$")  # what a slug ends with: nobody gets another one's by their name
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
 _LINK = re.compile(r"\](?=[(\[:])")
 _HEADING = re.compile(r"^([ \t>*+.):\d-]*)(#|[=-]+[ \t]*$)", re.M)  # also what makes one of the line before it
@@ -150,11 +147,6 @@ def write_sheets(
                 _write_if_changed(path, sheet.render(result))
             else:
                 path.unlink(missing_ok=True)
-
-
-def student_id(student: str) -> str:
-    """The student's id in the gradebook: the name itself where that is plain, else its slug."""
-    return student if PLAIN_NAME.fullmatch(student) and not HASHED.search(student) else slug(student)
 
 
 def answer_text(cell: Mapping[str, Any], text: str) -> str:

@@ -20,12 +20,11 @@ from course_lib.grading.reports.formgrader import (
     make_sheets,
     sheet_path,
     shown_answers,
-    student_id,
     write_course,
     write_sheets,
 )
 from course_lib.grading.reports.gradebook_layout import GradebookError, Layout, new_id, opened, sync_layout
-from course_lib.grading.results import SubmissionResult
+from course_lib.grading.results import SubmissionResult, student_id
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Row

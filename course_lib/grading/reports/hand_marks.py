@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from course_lib.grading.assignment import Assignment
-from course_lib.grading.results import NOT_GRADED, SubmissionResult
+from course_lib.grading.results import NOT_GRADED, SubmissionResult, student_id
 
 _OF_ASSIGNMENT = """
     JOIN base_cell ON base_cell.id = {table}.cell_id
@@ -122,8 +122,6 @@ class HandMarks:
     def _of(self, student: str) -> tuple[dict[str, Mark], dict[str, str]]:
         if not self._marks and not self._comments:
             return {}, {}
-        from course_lib.grading.reports.formgrader import student_id  # needs nbformat, as the gradebook did
-
         known_as = student_id(student)
         return self._marks.get(known_as, {}), self._comments.get(known_as, {})
 
