@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,10 +20,13 @@ from typer.testing import CliRunner, Result
 
 from course_lib import cli
 from course_lib.exercises import FAILED, PASSED
+from course_lib.grading import grade as grading
 from course_lib.grading import grade_command
 from course_lib.grading.answers import Answer
 from course_lib.grading.assignment import Assignment, choose, write_assignment
-from course_lib.grading.grade import GradeError, Listener, Options, Summary, default_notebooks, grade
+from course_lib.grading.grade import GradeError, Listener, Options, Summary, default_notebooks, grade, stored_assignment
+from course_lib.grading.reports import RosterError
+from course_lib.grading.reports.gradebook_layout import GradebookError
 from course_lib.grading.results import NOT_GRADED, ExerciseResult, SubmissionResult
 from course_lib.grading.results_folder import InUseError
 from course_lib.grading.sandbox.launch import Limits, Sandbox, SandboxError
@@ -93,10 +96,15 @@ def scheduler() -> Iterator[str]:
 def run(scheduler, tmp_path):
     """Grade tmp_path/in into tmp_path/out; returns the summary and the lines told."""
 
-    def run(assignment: Assignment = ASSIGNMENT, limits: Limits | None = None) -> tuple[Summary, list[str]]:
+    def run(
+        assignment: Assignment = ASSIGNMENT,
+        limits: Limits | None = None,
+        check: Callable[[], None] | None = None,
+        roster: Path | None = None,
+    ) -> tuple[Summary, list[str]]:
         heard, make = Heard(), partial(FakeMarker, assignment, tmp_path / "bugs")
-        options = Options(NO_SANDBOX, limits or Limits(), scheduler, similarity=False)
-        return grade(tmp_path / "in", tmp_path / "out", assignment, options, heard, make), heard.lines
+        options = Options(NO_SANDBOX, limits or Limits(), scheduler, roster=roster, similarity=False)
+        return grade(tmp_path / "in", tmp_path / "out", assignment, options, heard, make, check), heard.lines
 
     return run
 
@@ -167,7 +175,9 @@ def test_who_is_gone_is_named_and_left_out_and_their_result_is_kept(run, tmp_pat
     (tmp_path / "in/b").rmdir()
     summary, lines = run()
     assert summary == Summary(0, 2, ())
-    assert "1 with results/ from before handed in nothing now: b; left out of reports" in lines
+    assert any(
+        "1 with results/ from before handed in nothing now: b; left out of reports; their files" in one for one in lines
+    )
     assert "\nb," not in (tmp_path / "out/grades.csv").read_text("utf-8") and (tmp_path / "out/results/b.json").exists()
 
 
@@ -186,6 +196,36 @@ def test_two_graders_do_not_share_a_folder(run, tmp_path):
         other.kill()
         other.communicate()
     assert run()[0] == Summary(0, 1, ())  # a killed one keeps nobody out
+
+
+def test_a_sandbox_with_a_hole_marks_nobody_and_leaves_no_choice_behind(run, tmp_path):
+    def finds_a_hole() -> None:
+        raise SandboxError("it can read /etc/passwd")
+
+    hand_in(tmp_path / "in", "a", "right")
+    with pytest.raises(SandboxError, match="it can read /etc/passwd"):
+        run(check=finds_a_hole)
+    assert not results(tmp_path / "out") and stored_assignment(tmp_path / "out") is None
+    assert (tmp_path / "out").stat().st_mode & 0o777 == 0o700  # marks and solutions are not everybody's
+
+
+def test_the_sandbox_is_tried_only_if_something_is_to_be_marked(run, tmp_path):
+    hand_in(tmp_path / "in", "a", "right")
+    times = []
+    for n_times in (1, 1):
+        run(check=lambda: times.append(1))
+        assert len(times) == n_times and stored_assignment(tmp_path / "out") == ASSIGNMENT
+    hand_in(tmp_path / "in", "b", "right")
+    run(check=lambda: times.append(1))
+    assert len(times) == 2
+
+
+def test_a_roster_that_cannot_be_used_is_told_before_anything_is_marked(run, tmp_path):
+    hand_in(tmp_path / "in", "a", "right")
+    (tmp_path / "class.csv").write_text("colour,size\nred,3\n", "utf-8")
+    with pytest.raises(RosterError, match="class.csv: none of the columns colour, size says who somebody is"):
+        run(roster=tmp_path / "class.csv")
+    assert not (tmp_path / "out").exists()
 
 
 # ---- kills
@@ -294,7 +334,7 @@ def test_it_asks_for_what_it_needs(no_check, tmp_path):
     assert other.exit_code == 2 and "marks for notebooks 00, 01, got --notebooks 03" in said
 
 
-def test_it_refuses_to_run_without_a_sandbox(monkeypatch, tmp_path):
+def test_it_refuses_to_run_without_a_sandbox(monkeypatch, tmp_path, scheduler):
     def none_here() -> Sandbox:
         raise SandboxError("no sandbox: install bubblewrap")
 
@@ -304,10 +344,36 @@ def test_it_refuses_to_run_without_a_sandbox(monkeypatch, tmp_path):
     assert result.exit_code == 2 and "install bubblewrap" in result.output and not (tmp_path / "out").exists()
     monkeypatch.undo()
     monkeypatch.setattr(grade_command, "check_sandbox", lambda sandbox: ["it can read /etc/passwd"])
-    result = course_grade(tmp_path / "in", "-o", tmp_path / "out", "--sandbox", "sh -c {worker}")
-    assert result.exit_code == 2 and not (tmp_path / "out").exists()
-    for words in ("does not hold", "it can read /etc/passwd", "Nothing was graded"):
-        assert words in result.output
+    holey = ("--sandbox", "sh -c {worker}", "--scheduler", scheduler)
+    for result in (
+        course_grade(tmp_path / "in", "-o", tmp_path / "out", *holey),
+        course_grade("--validate", *holey),
+    ):
+        assert result.exit_code == 2 and not results(tmp_path / "out")
+        for words in ("does not hold", "it can read /etc/passwd", "Nothing was graded"):
+            assert words in result.output
+
+
+def test_a_gradebook_that_cannot_be_written_is_told_and_no_success(no_check, monkeypatch, tmp_path, scheduler):
+    def no_gradebook(*arguments: object, **options: object) -> tuple[str, ...]:
+        raise GradebookError("nbgrader/gradebook.db is in use; close formgrader")
+
+    monkeypatch.setattr(grading, "write_reports", no_gradebook)
+    monkeypatch.setattr(grading, "Marker", lambda assignment, *rest: FakeMarker(assignment, tmp_path / "bugs"))
+    hand_in(tmp_path / "in", "a", "right")
+    result = course_grade(tmp_path / "in", "-o", tmp_path / "out", "--scheduler", scheduler)
+    assert result.exit_code == 1 and "gradebook.db is in use; close formgrader\n" in result.output
+    assert "1 submission: 1 marked now" in result.output and "a" in results(tmp_path / "out")
+
+
+def test_ctrl_c_says_that_nothing_is_lost(no_check, monkeypatch, tmp_path):
+    def stopped(*arguments: object, **options: object) -> Summary:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(grading, "grade", stopped)
+    hand_in(tmp_path / "in", "a", "right")
+    result = course_grade(tmp_path / "in", "-o", tmp_path / "out")
+    assert result.exit_code == 130 and "start the same command again" in result.output
 
 
 def test_going_without_says_what_it_means(capsys):

@@ -60,7 +60,9 @@ def grade(
     scheduler: Annotated[str, typer.Option(help="Address of a dask scheduler, e.g. tcp://host:8786.")] = "",
     workers: Annotated[int, typer.Option(min=0, help="Processes that mark, here; 0: one a core.")] = 0,
     wall_s: Annotated[float, typer.Option(min=0.1, help="Seconds that an exercise may take.")] = 10,
-    roster: Annotated[Path | None, typer.Option(help="CSV of the class: who is who on your platform.")] = None,
+    roster: Annotated[
+        Path | None, typer.Option(help="CSV of the class: Canvas's export, Moodle's worksheet, or a column `student`.")
+    ] = None,
     similarity: Annotated[bool, typer.Option(help="List groups whose code is alike.")] = True,
     sandbox: Annotated[str, typer.Option(help="Command that runs the worker, e.g. in a container or VM.")] = "",
     unsafe_no_sandbox: Annotated[

@@ -17,10 +17,13 @@ from pathlib import Path
 
 from course_lib.grading.answers import Answer, read_contents
 from course_lib.grading.assignment import Assignment, read_assignment, write_assignment
+from course_lib.grading.background import in_background
 from course_lib.grading.cluster import Cluster
 from course_lib.grading.marking import Marker
 from course_lib.grading.marking_plugin import HandIn, MarkerLike, Verdict
-from course_lib.grading.reports import write_reports
+from course_lib.grading.reports import Results, write_reports
+from course_lib.grading.reports.gradebook_layout import GradebookError
+from course_lib.grading.reports.roster import read_roster
 from course_lib.grading.results import FORMAT, NOT_GRADED, ExerciseResult, SubmissionResult, WrittenAnswer
 from course_lib.grading.results_folder import ResultsFolder
 from course_lib.grading.sandbox.launch import Limits, Sandbox
@@ -59,11 +62,18 @@ class Listener:
 
 @dataclass(frozen=True)
 class Summary:
-    """Of a run: how many were marked now, how many were up to date, who was not graded in full (no fault of theirs)."""
+    """Of a run.
+
+    Attributes:
+        n_marked: students marked now; n_kept: those whose results were up to date.
+        not_graded: who was not graded in full, through no fault of theirs.
+        trouble: why nbgrader's gradebook was not written, though all else was; "" if it was.
+    """
 
     n_marked: int
     n_kept: int
     not_graded: tuple[str, ...]
+    trouble: str = ""
 
 
 def grade(
@@ -73,35 +83,40 @@ def grade(
     options: Options,
     listener: Listener | None = None,
     make_marker: Callable[[], MarkerLike] | None = None,
+    check: Callable[[], None] | None = None,
 ) -> Summary:
     """Mark what was handed in and is not marked yet; then write all reports.
 
     Args:
         source: a folder or zip of submissions.
         make_marker: for the workers; must pickle. None: the Marker of this assignment in options.sandbox.
+        check: raises what keeps anything from being marked. Called if there is something to mark, while workers start.
     Raises: SubmissionsError, InUseError, ClusterError, RosterError; KeyboardInterrupt keeps what is done.
     """
     listener = listener or Listener()
     make_marker = make_marker or partial(Marker, assignment, options.sandbox, options.limits)
+    if options.roster:
+        read_roster(options.roster)  # one that can't be used costs nobody the time of marking
     with ResultsFolder(out_dir) as results:
         submissions = find_submissions(source, assignment.notebooks, listener.tell)
-        write_assignment(out_dir / ASSIGNMENT_FILE, assignment)
         students = [one.student for one in submissions]
         if gone := results.others(students):
             shown = ", ".join(gone[:5]) + (" ..." if len(gone) > 5 else "")
-            listener.tell(f"{len(gone)} with results/ from before handed in nothing now: {shown}; left out of reports")
+            listener.tell(
+                f"{len(gone)} with results/ from before handed in nothing now: {shown}; left out of reports; their "
+                "files in results/ and nbgrader/ stay, delete them if they have withdrawn"
+            )
         run = _Run(results, assignment, options, listener)
         listener.begin(len(submissions))
         try:
-            run.mark(submissions, make_marker)
+            run.mark(submissions, make_marker, check or (lambda: None), out_dir / ASSIGNMENT_FILE)
             listener.stage("writing reports")
-            all_of_them = partial(results.read_all, students)
-            notes = write_reports(out_dir, assignment, all_of_them, options.roster, similarity=options.similarity)
+            notes, trouble = _write_reports(out_dir, assignment, partial(results.read_all, students), options)
         finally:
             listener.end()
     for line in notes:
         listener.tell(line)
-    return Summary(run.n_marked, run.n_kept, tuple(sorted(run.not_graded)))
+    return Summary(run.n_marked, run.n_kept, tuple(sorted(run.not_graded)), trouble)
 
 
 def default_notebooks(source: Path) -> tuple[str, ...]:
@@ -132,13 +147,24 @@ class _Run:
         against = (assignment.digest(), code_digest(), repr(options.limits), str(FORMAT))
         self._against = hashlib.sha256("\0".join(against).encode()).hexdigest()
 
-    def mark(self, submissions: list[Submission], make_marker: Callable[[], MarkerLike]) -> None:
+    def mark(
+        self,
+        submissions: list[Submission],
+        make_marker: Callable[[], MarkerLike],
+        check: Callable[[], None],
+        assignment_file: Path,
+    ) -> None:
         hand_ins = self._hand_ins(submissions)
         first = next(hand_ins, None)
         if first is None:
+            write_assignment(assignment_file, self.assignment)
             return  # nothing to mark: no worker need start
         self.listener.stage("starting workers")
+        verdict_of_check = in_background(check)
         with Cluster(make_marker, self.options.scheduler, self.options.n_workers) as cluster:
+            self.listener.stage("trying the sandbox")
+            verdict_of_check.result()
+            write_assignment(assignment_file, self.assignment)  # not before: a refused run leaves no choice behind
             self.listener.stage("marking")
             for verdict in cluster.mark(chain([first], hand_ins), len(submissions) - self.n_kept):
                 self._finish(verdict)
@@ -179,6 +205,16 @@ class _Run:
         self.listener.marked(result)
 
 
+def _write_reports(
+    out_dir: Path, assignment: Assignment, results: Results, options: Options
+) -> tuple[tuple[str, ...], str]:
+    """What the instructor should know, a line each; and why there is no gradebook, "" if there is one."""
+    try:
+        return write_reports(out_dir, assignment, results, options.roster, similarity=options.similarity), ""
+    except GradebookError as error:  # raised when all else is written
+        return (), str(error)
+
+
 def _read(
     submission: Submission, contents: Sequence[Content], assignment: Assignment
 ) -> tuple[Mapping[str, Answer], SubmissionResult]:
@@ -190,7 +226,7 @@ def _read(
     )
     files = tuple(content.name for content in contents)
     notes = (*submission.notes, *found.notes)
-    return found.answers, SubmissionResult(submission.student, "", files, notes, written=by_hand)
+    return {**found.answers, **found.missing}, SubmissionResult(submission.student, "", files, notes, written=by_hand)
 
 
 def _not_graded(assignment: Assignment) -> tuple[ExerciseResult, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import typer
@@ -18,12 +19,14 @@ from course_lib.grading.assignment import Assignment, AssignmentError, choose, r
 from course_lib.grading.marking_plugin import ClusterError
 from course_lib.grading.progress import GradeProgress
 from course_lib.grading.reports import RosterError
+from course_lib.grading.reports.texts import count
 from course_lib.grading.results_folder import InUseError
 from course_lib.grading.sandbox.checking import check_sandbox
 from course_lib.grading.sandbox.launch import Limits, Sandbox, SandboxError
 from course_lib.grading.submissions import SubmissionsError
 
 CANNOT_BEGIN = 2
+INTERRUPTED = 130  # what a shell reports after Ctrl-C
 UNSAFE = """\
 --unsafe-no-sandbox: students' code runs as you, with your files, your network and this grader within its reach. It can
 read the other submissions and your keys, delete your files, and forge its own marks. Use it only for code that you
@@ -41,24 +44,33 @@ def refusals() -> Iterator[None]:
             raise
         typer.echo(f"course grade: {error}", err=True)
         raise typer.Exit(CANNOT_BEGIN) from error
+    except KeyboardInterrupt:
+        typer.echo("stopped; what is marked is kept: start the same command again for the rest", err=True)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def choose_sandbox(command: str, unsafe: bool) -> Sandbox:
-    """A sandbox that was seen to hold, or none where that was asked for, aloud.
+    """The sandbox, not tried yet; or none where that was asked for, aloud.
 
-    Raises: SandboxError if there is none, or it has a hole.
+    Raises: SandboxError if there is none.
     """
     if unsafe:
         typer.echo(UNSAFE, err=True)
         return Sandbox.unsafe()
-    sandbox = Sandbox.custom(command) if command else Sandbox.bubblewrap()
-    if holes := check_sandbox(sandbox):
+    return Sandbox.custom(command) if command else Sandbox.bubblewrap()
+
+
+def refuse_holes(sandbox: Sandbox) -> None:
+    """Try the sandbox, seconds long, unless going without one was asked for.
+
+    Raises: SandboxError if it has a hole.
+    """
+    if sandbox.isolated and (holes := check_sandbox(sandbox)):
         listed = "\n".join(f"  - {hole}" for hole in holes)
         raise SandboxError(
             f"the sandbox ({sandbox.description}) does not hold:\n{listed}\nNothing was graded. Mend it, or give "
             "another with --sandbox; --unsafe-no-sandbox says what grading without one means"
         )
-    return sandbox
 
 
 def choose_assignment(path: Path | None, notebooks: tuple[str, ...], source: Path, out_dir: Path) -> Assignment:
@@ -100,10 +112,11 @@ def grade(
     console.print(f"{assignment.name}: {ids} ({assignment.max_points:g} points)", highlight=False, markup=False)
     limits = Limits(wall_s=wall_s, cpu_s=max(1, round(wall_s)))
     options = grading.Options(sandbox, limits, scheduler, n_workers or _n_cores(), roster, similarity)
-    summary = grading.grade(source, out_dir, assignment, options, GradeProgress(console))
+    check = partial(refuse_holes, sandbox)
+    summary = grading.grade(source, out_dir, assignment, options, GradeProgress(console), check=check)
     n_students = summary.n_marked + summary.n_kept
     console.print(
-        f"{n_students} submissions: {summary.n_marked} marked now, {summary.n_kept} up to date. "
+        f"{count(n_students, 'submission')}: {summary.n_marked} marked now, {summary.n_kept} up to date. "
         f"Marks: {out_dir / 'grades.csv'}",
         highlight=False, markup=False, soft_wrap=True,
     )  # fmt: skip
@@ -114,7 +127,9 @@ def grade(
             "Start the same command again: it marks these, and nothing else.",
             style="bold red", highlight=False, markup=False, soft_wrap=True,
         )  # fmt: skip
-    return int(bool(summary.not_graded))
+    if summary.trouble:
+        console.print(summary.trouble, style="bold red", highlight=False, markup=False, soft_wrap=True)
+    return int(bool(summary.not_graded or summary.trouble))
 
 
 def validate(path: Path | None, notebooks: tuple[str, ...], sandbox: Sandbox, wall_s: float) -> int:
@@ -124,7 +139,9 @@ def validate(path: Path | None, notebooks: tuple[str, ...], sandbox: Sandbox, wa
     console = _console()
     everything = tuple(sorted({one.id.split(".")[0] for one in list_exercises()}))
     assignment = read_assignment(path) if path else choose(notebooks or everything, name="validation")
-    with console.status("marking solutions, stubs and wrong answers") as status:
+    with console.status("trying the sandbox") as status:
+        refuse_holes(sandbox)
+        status.update("marking solutions, stubs and wrong answers")
         report = validating.validate(
             assignment,
             sandbox,

@@ -10,6 +10,7 @@ from rich.progress import TimeRemainingColumn as TimeLeft
 from rich.text import Text
 
 from course_lib.grading.grade import Listener
+from course_lib.grading.reports.texts import count
 from course_lib.grading.results import SubmissionResult
 
 LINE_EVERY_S = 10
@@ -31,7 +32,7 @@ class GradeProgress(Listener):
             self._bar = Progress(*parts, TimeElapsedColumn(), TimeLeft(), console=self._console, refresh_per_second=2)
             self._task = self._bar.add_task("reading", total=n_students)
             self._bar.start()
-        self.tell(f"{n_students} submission{'' if n_students == 1 else 's'}")
+        self.tell(count(n_students, "submission"))
 
     def stage(self, what: str) -> None:
         if self._bar:
