@@ -148,7 +148,7 @@ UNREADABLE = {
     "empty": (b" \n", "is empty"),
     "a web page": (b"<!DOCTYPE html>", "a web page"),
     "a zip": (b"PK\x03\x04...", "a zip"),
-    "cut short": (notebook(code(RIGHT))[:-40], "not whole"),
+    "cut short": (notebook(code(RIGHT))[:-40], "not a notebook (line 1, column"),
     "merge conflict": (b"{\n<<<<<<< HEAD\n}", "not whole"),
     "a list": (b"[]", "holds a list"),
     "null": (b"null", "holds nothing"),

@@ -153,7 +153,7 @@ def test_folders_without_a_file_are_somebodys_too(tmp_path: Path) -> None:
     (source / "jane" / "x.ipynb").mkdir(parents=True)
     (source / "eve").mkdir()
     assert found_in(source) == {"bob": ["bob/x.ipynb"], "eve": [], "jane": []}
-    assert problems(source).startswith("jane holds no file\nno notebook was handed in")
+    assert problems(source).startswith("jane holds no file\nno notebook was handed in; need a file")
 
 
 def test_deep_folders_are_not_entered(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def _parse(data: bytes) -> Any:
     except UnicodeDecodeError:
         raise UnreadableNotebook(f"its text is not UTF-8; {_AGAIN}") from None
     except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}: {error.msg}"
+        where = f"line {error.lineno}, column {error.colno}: {error.msg.removesuffix(' starting at')}"
         raise UnreadableNotebook(f"it is not whole, or not a notebook ({where}); {_AGAIN}") from None
     except ValueError:  # a number of more than 4,300 digits
         raise UnreadableNotebook(f"it holds a number that no notebook holds; {_AGAIN}") from None

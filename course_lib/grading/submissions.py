@@ -216,6 +216,6 @@ class _Found:
         if len(files) > MAX_FILES:
             self.note(f"{len(files)} notebooks were handed in; only the first {MAX_FILES} were read")
         if not files:
-            got = ", ".join(self.others[:5]) or "nothing else"
-            self.note(f"no notebook was handed in (got {got}); need a file that ends in .ipynb")
+            got = f" (got {', '.join(self.others[:5])})" if self.others else ""
+            self.note(f"no notebook was handed in{got}; need a file that ends in .ipynb")
         return Submission(student, tuple(files[:MAX_FILES]), tuple(self.notes))
