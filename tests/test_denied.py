@@ -26,6 +26,7 @@ DENIED = {
     "sys.modules['torch.distributions'].kl_divergence(p, q)": "torch.distributions",
     "match torch:\n case object(distributions=d): pass": "torch.distributions",
     "𝓽𝓸𝓻𝓬𝓱.distributions": "torch.distributions",  # Python reads it as torch
+    "%'''\nd = torch.distributions\n%'''": "torch.distributions",  # run with `pass` for the commands
     "F.kl_div(p, q)": "torch.nn.functional.kl_div",
     "nn.functional.kl_div(p, q)": "torch.nn.functional.kl_div",
     "from torch.nn import functional as G\nG.kl_div(p)": "torch.nn.functional.kl_div",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from course_lib.grading.sandbox.answering import without_commands
 from course_lib.grading.tokens import COMMENT, NAME, NEWLINE, STRING, content_of, tokens
 
 _READY = {"nn": "torch.nn", "F": "torch.nn.functional", "np": "numpy"}  # what every answer finds imported
@@ -27,8 +28,12 @@ def denied_name(source: str, deny: Iterable[str]) -> str:
     A denied name denies what is below it, too: "torch.distributions" denies torch.distributions.kl_divergence.
     """
     deny = tuple(deny)
-    if not deny:
-        return ""
+    # Both ways in which it may be run: a command that begins a string would hide what follows it from one of them.
+    forms = dict.fromkeys((source, without_commands(source))) if deny else ()
+    return next((name for form in forms if (name := _denied_name(form, deny))), "")
+
+
+def _denied_name(source: str, deny: tuple[str, ...]) -> str:
     found = [one for one in _all_tokens(source) if one[0] not in (COMMENT, NEWLINE)]
     aliases, stars = dict(_READY), []
     used = list(_dotted_names(found))

@@ -66,7 +66,12 @@ def _compiled(source: str) -> CodeType:
     except SyntaxError:
         if not _MAGIC.search(source):
             raise
-        return compile(_MAGIC.sub(r"\1pass", source), CELL, "exec", dont_inherit=True)
+        return compile(without_commands(source), CELL, "exec", dont_inherit=True)
+
+
+def without_commands(source: str) -> str:
+    """The cell as plain Python: `pass` where a line begins with %, ! or ?."""
+    return _MAGIC.sub(r"\1pass", source)
 
 
 def _probe(job: Job) -> Any:
