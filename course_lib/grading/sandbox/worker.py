@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import importlib.util
 import json
 import os
@@ -99,10 +100,8 @@ def warm_up(show_answers: bool) -> None:
     """Import and touch what answers use, so that no child pays for it."""
     rehearse()
     syscalls.prepare(1)
-    if show_answers:
-        from course_lib.exercises import list_exercises
-
-        list_exercises()
+    if show_answers:  # only then is this package there
+        importlib.import_module("course_lib.exercises").list_exercises()
     gc.collect()
     gc.freeze()
     isolation.collapse_pages()
