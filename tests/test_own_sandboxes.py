@@ -6,23 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_jobs import is_well, job
 
 from course_lib.grading.sandbox.checking import check_sandbox
-from course_lib.grading.sandbox.launch import Job, Limits, Sandbox, Worker, WorkerFault
+from course_lib.grading.sandbox.launch import Limits, Sandbox, Worker, WorkerFault
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="bubblewrap and namespaces are Linux's")
-PROBE = "def call(fn, inputs):\n    return {'output': fn(**inputs)}\n"
 LIMITS = Limits(memory_bytes=512 << 20)
-
-
-def _job(source, wall_s=20.0):
-    return Job(source, "f", PROBE, "call", (), [{"x": torch.arange(3.0)}], wall_s)
-
-
-def _is_well(worker):
-    """An innocent answer is right."""
-    reply = worker.run(_job("def f(x): return 2 * x"))
-    return not reply.fault and reply.attempts[0].outputs["output"].tolist() == [0, 2, 4]
 
 
 @pytest.fixture(autouse=True)
@@ -50,9 +40,9 @@ def test_where_children_cannot_be_shut_in_each_answer_gets_a_fresh_worker():
     bwrap = Sandbox.bubblewrap().command[0]
     sandbox = Sandbox.custom(f"{bwrap} --dev-bind / / --unshare-user --uid 1000 --gid 1000 --disable-userns --")
     with Worker(sandbox, LIMITS) as worker:
-        assert _is_well(worker) and not worker.isolates and "OSError" in worker.why_not
+        assert is_well(worker) and not worker.isolates and "OSError" in worker.why_not
         assert worker._process is None and worker._folder is None
-        assert worker.run(_job("while True: pass", wall_s=0.3)).fault == "took longer than 0.3 s"
+        assert worker.run(job("while True: pass", wall_s=0.3)).fault == "took longer than 0.3 s"
 
 
 def test_where_root_is_the_only_user_the_check_tells_holes_not_errors():
@@ -67,7 +57,7 @@ def test_without_an_environment_python_is_found_all_the_same():
     """`env -i` and `bwrap --clearenv` leave no PATH: then sys.executable is empty."""
     with Worker(Sandbox.custom("env -i"), LIMITS) as worker:
         try:
-            assert _is_well(worker)
+            assert is_well(worker)
         except WorkerFault as fault:
             assert "python3 here is /" in str(fault) and "put one that has it first on PATH" in str(fault)
 
@@ -89,12 +79,12 @@ def test_without_a_sandbox_answers_run_all_the_same_one_child_each():
     """Nothing is kept apart there, so a worker for each answer would only take longer."""
     with Worker(Sandbox.unsafe(), LIMITS) as worker:
         looks = "import os\nif os.path.exists('/sys/kernel'):\n    def f(x): return 2 * x"  # it can look around
-        assert worker.run(_job(looks)).attempts[0].outputs["output"].tolist() == [0, 2, 4] and not worker.isolates
+        assert worker.run(job(looks)).attempts[0].outputs["output"].tolist() == [0, 2, 4] and not worker.isolates
         process = worker._process
-        assert "exit code 3" in worker.run(_job("import os\nos._exit(3)")).fault
-        assert worker.run(_job("while True: pass", wall_s=0.3)).fault == "took longer than 0.3 s"
-        worker.run(_job("torch.Tensor.__rmul__ = torch.Tensor.__mul__ = None\ndef f(x): return x"))
-        assert _is_well(worker) and worker._process is process is not None
+        assert "exit code 3" in worker.run(job("import os\nos._exit(3)")).fault
+        assert worker.run(job("while True: pass", wall_s=0.3)).fault == "took longer than 0.3 s"
+        worker.run(job("torch.Tensor.__rmul__ = torch.Tensor.__mul__ = None\ndef f(x): return x"))
+        assert is_well(worker) and worker._process is process is not None
 
 
 def test_without_a_sandbox_what_an_answer_started_ends_with_it(tmp_path):
@@ -103,7 +93,7 @@ def test_without_a_sandbox_what_an_answer_started_ends_with_it(tmp_path):
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     source = f"import os, time\nheld = os.open({str(fifo)!r}, os.O_WRONLY)\nif os.fork() == 0: time.sleep(999)\n"
     with Worker(Sandbox.unsafe(), LIMITS) as worker:
-        assert worker.run(_job(source + "os.write(held, b'x')\ndef f(x): return x")).attempts
+        assert worker.run(job(source + "os.write(held, b'x')\ndef f(x): return x")).attempts
         os.set_blocking(reader, True)
         assert os.read(reader, 9) == b"x" and os.read(reader, 9) == b""
     os.close(reader)

@@ -12,34 +12,24 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_jobs import is_well, job
 
 from course_lib.exercises import get_exercise
 from course_lib.grading.sandbox import pipes, sandboxes
 from course_lib.grading.sandbox.checking import check_sandbox
-from course_lib.grading.sandbox.launch import Job, Limits, Sandbox, SandboxError, Worker, WorkerFault
+from course_lib.grading.sandbox.launch import Limits, Sandbox, SandboxError, Worker, WorkerFault
 from course_lib.grading.sandbox.pipes import Watch
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="bubblewrap and namespaces are Linux's")
-PROBE = "def call(fn, inputs):\n    return {'output': fn(**inputs)}\n"
 LIMITS = Limits(memory_bytes=512 << 20)
-
-
-def _job(source, wall_s=20.0):
-    return Job(source, "f", PROBE, "call", (), [{"x": torch.arange(3.0)}], wall_s)
-
-
-def _is_well(worker):
-    """An innocent answer is right."""
-    reply = worker.run(_job("def f(x): return 2 * x"))
-    return not reply.fault and reply.attempts[0].outputs["output"].tolist() == [0, 2, 4]
 
 
 def test_answers_are_there_only_if_asked_for():
     source = "from course_lib.exercises import get_exercise\nf = get_exercise('01.2').reference"
-    job = replace(_job(source), trials=[{"wave": torch.linspace(-1, 1, 7), "n_classes": 256}])
+    asked = replace(job(source), trials=[{"wave": torch.linspace(-1, 1, 7), "n_classes": 256}])
     with Worker(replace(Sandbox.bubblewrap(), show_answers=True), LIMITS) as worker:
-        expected = get_exercise("01.2").reference(**job.trials[0])
-        assert torch.equal(worker.run(job).attempts[0].outputs["output"], expected)
+        expected = get_exercise("01.2").reference(**asked.trials[0])
+        assert torch.equal(worker.run(asked).attempts[0].outputs["output"], expected)
 
 
 def _descendants(pid):
@@ -63,13 +53,13 @@ def _gone(pids, within_s=20):
 def test_a_dead_worker_is_told_from_a_wrong_answer_and_replaced():
     before = _descendants(os.getpid())
     with Worker(Sandbox.bubblewrap(), LIMITS) as worker:
-        assert _is_well(worker)
+        assert is_well(worker)
         pids = _descendants(os.getpid()) - before
         assert len(pids) >= 3  # bwrap, its process 1, the worker
         worker._process.kill()
         with pytest.raises(WorkerFault, match="died"):
-            worker.run(_job("def f(x): return x"))
-        assert _gone(pids) and _is_well(worker)
+            worker.run(job("def f(x): return x"))
+        assert _gone(pids) and is_well(worker)
         pids = _descendants(os.getpid()) - before
     assert _gone(pids)
 
@@ -114,7 +104,7 @@ def test_sandboxes_that_are_not_there(monkeypatch, tmp_path):
     with pytest.raises(SandboxError, match="quote it"):
         Sandbox.custom("docker 'run")
     with Worker(Sandbox.custom("false"), LIMITS) as worker, pytest.raises(WorkerFault, match="died"):
-        worker.run(_job(""))
+        worker.run(job(""))
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(sandboxes, "_bundled", lambda: None)
     with pytest.raises(SandboxError, match="bubblewrap"):
