@@ -595,8 +595,9 @@ def test_a_gradebook_that_cannot_be_used_is_told_and_keeps_no_report_back(tmp_pa
     (tmp_path / "nbgrader" / "gradebook.db").write_bytes(b"no database" * 1000)
     (note,) = report(tmp_path, result())
     assert "gradebook.db cannot be read" in note and (tmp_path / "grades.csv").exists()
-    with pytest.raises(GradebookError, match="gradebook.db"):
-        write_reports(tmp_path, HOMEWORK, lambda: iter([result("bob")]))
+    with pytest.raises(GradebookError, match="gradebook.db") as raised:
+        write_reports(tmp_path, HOMEWORK, lambda: iter([result("bob")]), roster(tmp_path, "student\nbob\nzoe\n"))
+    assert any("handed in nothing" in note and "zoe" in note for note in raised.value.notes)
     assert read_csv(tmp_path / "grades.csv")[1][0] == "bob" and (tmp_path / "feedback" / "bob.html").exists()
 
 

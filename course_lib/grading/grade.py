@@ -212,7 +212,7 @@ def _write_reports(
     try:
         return write_reports(out_dir, assignment, results, options.roster, similarity=options.similarity), ""
     except GradebookError as error:  # raised when all else is written
-        return (), str(error)
+        return error.notes, str(error)
 
 
 def _read(

@@ -41,7 +41,8 @@ def write_reports(
                  and marks give the same bytes.
              roster: see reports.roster; without it, people are who their files say they are.
     Returns: what the instructor should know, a line each; none of it kept a report from being written.
-    Raises:  RosterError if the roster cannot be used; GradebookError if the gradebook can't, after all else is written.
+    Raises:  RosterError if the roster cannot be used; GradebookError, with what would have been returned as its notes,
+             if the gradebook can't, after all else is written.
     """
     people = read_roster(roster) if roster else None
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -60,6 +61,7 @@ def write_reports(
 
         notes += write_similar(out_dir, assignment, results)
     if trouble:
+        trouble.notes = notes
         raise trouble
     return notes
 

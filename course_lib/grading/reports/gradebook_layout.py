@@ -23,6 +23,8 @@ COURSE_ID = "default_course"  # nbgrader's own name for it
 class GradebookError(Exception):
     """A gradebook that cannot be written, or not without losing what somebody marked by hand."""
 
+    notes: tuple[str, ...] = ()  # on the other reports, which were written
+
 
 @dataclass(frozen=True)
 class Layout:
