@@ -14,13 +14,15 @@ import urllib.request
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
-from distributed import Client, LocalCluster, Security
+from distributed import Client, Security
 from distributed.comm import connect
+from graded import borrowed
 
 from course_lib.exercises import PASSED
 from course_lib.grading import cluster as clusters
@@ -63,11 +65,8 @@ def made_and_closed(folder: Path) -> Counter:
 
 @pytest.fixture(scope="module")
 def scheduler() -> Iterator[str]:
-    """The address of a cluster that somebody else started; its workers are threads of this process."""
-    with LocalCluster(
-        n_workers=2, threads_per_worker=2, processes=False, protocol="tcp", host="127.0.0.1", dashboard_address=None
-    ) as theirs:
-        yield theirs.scheduler_address
+    with borrowed(n_workers=2, threads_per_worker=2) as address:
+        yield address
 
 
 def test_everyone_is_marked_once_on_an_existing_cluster(scheduler, tmp_path):
@@ -129,10 +128,10 @@ def test_a_scheduler_that_is_not_there(monkeypatch, tmp_path):
 def test_a_scheduler_without_workers(monkeypatch, tmp_path):
     monkeypatch.setattr(clusters, "WAIT_S", 0.5)
     with (
-        LocalCluster(n_workers=0, processes=False, protocol="tcp", host="127.0.0.1", dashboard_address=None) as empty,
+        borrowed(n_workers=0) as empty,
         pytest.raises(ClusterError, match="has no worker .waited 0.5 s.; start some"),
     ):
-        Cluster(partial(FakeMarker, tmp_path), empty.scheduler_address)
+        Cluster(partial(FakeMarker, tmp_path), empty)
 
 
 def test_a_killed_worker_takes_no_one_with_it(tmp_path, monkeypatch):
@@ -155,7 +154,9 @@ def test_a_killed_worker_takes_no_one_with_it(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def own() -> Iterator[LocalWorkers]:
-    with warnings.catch_warnings():
+    with ExitStack() as stack, warnings.catch_warnings():
+        with suppress(OSError):  # then somebody else has it
+            stack.enter_context(socket.create_server(("127.0.0.1", 8787)))
         warnings.simplefilter("error")  # such as "Port 8787 is already in use"
         workers = LocalWorkers(1)
     yield workers

@@ -1,0 +1,103 @@
+"""`course grade`: what it asks for, what it refuses, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from graded import ASSIGNMENT, NO_SANDBOX, FakeMarker, borrowed, course_grade, hand_in, results
+
+from course_lib.grading import grade as grading
+from course_lib.grading import grade_command
+from course_lib.grading.assignment import write_assignment
+from course_lib.grading.grade import GradeError, Summary, default_notebooks
+from course_lib.grading.reports.gradebook_layout import GradebookError
+from course_lib.grading.sandbox.launch import Sandbox, SandboxError
+
+
+@pytest.fixture(scope="module")
+def scheduler() -> Iterator[str]:
+    with borrowed() as address:
+        yield address
+
+
+@pytest.fixture
+def no_check(monkeypatch):
+    monkeypatch.setattr(grade_command, "choose_sandbox", lambda command, unsafe: NO_SANDBOX)
+
+
+def test_it_asks_for_what_it_needs(no_check, tmp_path):
+    assert course_grade().exit_code == 2 and "need SUBMISSIONS and -o OUT" in course_grade().output
+    result = course_grade(tmp_path / "nothing", "-o", tmp_path / "out")
+    assert result.exit_code == 2 and "is not there" in result.output
+    hand_in(tmp_path / "in", "a", "right")
+    write_assignment(tmp_path / "hw1.toml", ASSIGNMENT)
+    usual = (tmp_path / "in", "-o", tmp_path / "out")
+    both = course_grade(*usual, "--assignment", tmp_path / "hw1.toml", "--notebooks", "1")
+    assert both.exit_code == 2 and "drop one" in both.output
+    (tmp_path / "out").mkdir()
+    write_assignment(tmp_path / "out/assignment.toml", ASSIGNMENT)
+    other = course_grade(*usual, "--notebooks", "03")
+    said = " ".join(other.output.split())
+    assert other.exit_code == 2 and "marks for notebooks 00, 01, got --notebooks 03" in said
+
+
+def test_it_refuses_to_run_without_a_sandbox(monkeypatch, tmp_path, scheduler):
+    def none_here() -> Sandbox:
+        raise SandboxError("no sandbox: install bubblewrap")
+
+    hand_in(tmp_path / "in", "a", "right")
+    monkeypatch.setattr(Sandbox, "bubblewrap", none_here)
+    result = course_grade(tmp_path / "in", "-o", tmp_path / "out")
+    assert result.exit_code == 2 and "install bubblewrap" in result.output and not (tmp_path / "out").exists()
+    monkeypatch.undo()
+    monkeypatch.setattr(grade_command, "check_sandbox", lambda sandbox: ["it can read /etc/passwd"])
+    holey = ("--sandbox", "sh -c {worker}", "--scheduler", scheduler)
+    for result in (
+        course_grade(tmp_path / "in", "-o", tmp_path / "out", *holey),
+        course_grade("--validate", *holey),
+    ):
+        assert result.exit_code == 2 and not results(tmp_path / "out")
+        for words in ("does not hold", "it can read /etc/passwd", "Nothing was graded"):
+            assert words in result.output
+
+
+def test_a_gradebook_that_cannot_be_written_is_told_and_no_success(no_check, monkeypatch, tmp_path, scheduler):
+    def no_gradebook(*arguments: object, **options: object) -> tuple[str, ...]:
+        raise GradebookError("nbgrader/gradebook.db is in use; close formgrader")
+
+    monkeypatch.setattr(grading, "write_reports", no_gradebook)
+    monkeypatch.setattr(grading, "Marker", lambda assignment, *rest: FakeMarker(assignment, tmp_path / "bugs"))
+    hand_in(tmp_path / "in", "a", "right")
+    result = course_grade(tmp_path / "in", "-o", tmp_path / "out", "--scheduler", scheduler)
+    assert result.exit_code == 1 and "gradebook.db is in use; close formgrader\n" in result.output
+    assert "1 submission: 1 marked now" in result.output and "a" in results(tmp_path / "out")
+
+
+def test_ctrl_c_says_that_nothing_is_lost(no_check, monkeypatch, tmp_path):
+    def stopped(*arguments: object, **options: object) -> Summary:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(grading, "grade", stopped)
+    hand_in(tmp_path / "in", "a", "right")
+    result = course_grade(tmp_path / "in", "-o", tmp_path / "out")
+    assert result.exit_code == 130 and "start the same command again" in result.output
+
+
+def test_going_without_says_what_it_means(capsys):
+    assert not grade_command.choose_sandbox("", True).isolated
+    said = capsys.readouterr().err
+    for words in ("runs as you", "read the other submissions", "forge its own marks"):
+        assert words in said
+
+
+def test_the_notebooks_of_most_count(tmp_path):
+    for student in "abcd":
+        hand_in(tmp_path / "in", student, "right")
+    extra = (tmp_path / "in/a/01_sound_as_data.ipynb").read_bytes()
+    (tmp_path / "in/a/06_rnn.ipynb").write_bytes(extra)  # one student's stray file adds no exercises for all
+    assert default_notebooks(tmp_path / "in") == ("00", "01")
+    (tmp_path / "odd/a").mkdir(parents=True)
+    (tmp_path / "odd/a/homework.ipynb").write_bytes(extra)
+    with pytest.raises(GradeError, match="add e.g. --notebooks 01,03"):
+        default_notebooks(tmp_path / "odd")
