@@ -53,6 +53,25 @@ def test_where_root_is_the_only_user_the_check_tells_holes_not_errors():
     assert not any("does not work" in hole for hole in holes) and len(told) == 1
 
 
+THREADS = """
+import _thread, threading, time
+threading.stack_size(65536)
+try:
+    for n in range(100): _thread.start_new_thread(time.sleep, (99,))
+except RuntimeError as error: raise ValueError(f"not more than {n}")
+time.sleep(99)
+"""
+
+
+def test_threads_are_counted_where_the_kernel_does_not():
+    """It limits no processes of root, whatever root is called inside."""
+    options = "--dev /dev --proc /proc --unshare-all --setenv PATH " + os.environ["PATH"]
+    with Worker(Sandbox.custom(_bwrap(options)), LIMITS) as worker:
+        fault = worker.run(job(THREADS)).fault
+        assert fault == "ran more than 8 threads" if os.getuid() == 0 else "not more than 7" in fault
+        assert is_well(worker)
+
+
 def test_without_an_environment_python_is_found_all_the_same():
     """`env -i` and `bwrap --clearenv` leave no PATH: then sys.executable is empty."""
     with Worker(Sandbox.custom("env -i"), LIMITS) as worker:

@@ -118,7 +118,7 @@ def test_memory_is_watched_from_outside_too():
     assert grower.stdout.read(1) == b"\n"
     silent, never = os.pipe()
     child = os.pidfd_open(grower.pid)
-    watch = Watch(child, pipes.held_bytes(f"/proc/{grower.pid}") + (200 << 20))
+    watch = Watch(child, pipes.held_bytes(f"/proc/{grower.pid}") + (200 << 20), 1)
     watch.deadline_s = time.monotonic() + 60
     assert watch.why_not(silent) == "heavy"
     grower.kill()

@@ -194,6 +194,8 @@ class Worker:
             return Reply([], f"took longer than {job.wall_s:g} s", starved)
         if state == "heavy":
             return Reply([], f"needed more than {self._limits.memory_bytes / 2**20:g} MiB of memory")
+        if state == "many":
+            return Reply([], f"ran more than {self._limits.n_processes} threads")
         if state == "long":
             return Reply([], f"sent back more than {self._limits.reply_bytes / 2**20:g} MiB")
         if state == "ended":

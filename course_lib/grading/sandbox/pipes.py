@@ -22,10 +22,12 @@ class Watch:
         child: a pidfd of it.
         max_bytes: of memory that it may hold, all together. Its address space alone is no measure: it may give back
             what of that it was born with.
+        max_threads: that it may run; where root is the only user there is, the kernel limits none.
     """
 
-    def __init__(self, child: int, max_bytes: int) -> None:
-        self._child, self._max_bytes, self.deadline_s = child, max_bytes, math.inf
+    def __init__(self, child: int, max_bytes: int, max_threads: int) -> None:
+        self._child, self._max_bytes, self._max_threads = child, max_bytes, max_threads
+        self.deadline_s = math.inf
 
     @cached_property
     def _folder(self) -> str:
@@ -33,7 +35,7 @@ class Watch:
             return "/proc/" + next(line.split()[1] for line in file if line.startswith("Pid:"))
 
     def why_not(self, fd: int) -> str:
-        """Empty once there is something to read; else "late" or "heavy"."""
+        """Empty once there is something to read; else "late", "heavy" or "many"."""
         poll = select.poll()
         poll.register(fd, select.POLLIN)
         poll.register(0, 0)  # reports only that the grader has gone
@@ -48,6 +50,8 @@ class Watch:
                 return "late"
             if held_bytes(self._folder) > self._max_bytes:
                 return "heavy"
+            if n_threads(self._folder) > self._max_threads:
+                return "many"
 
     def at_its_end(self) -> str:
         """The child has closed its pipe without a whole reply: "ended" if it ends by itself."""
@@ -67,6 +71,15 @@ def held_bytes(folder: str = "/proc/self") -> int:
     try:
         with open(f"{folder}/statm") as file:
             return int(file.read().split()[1]) * resource.getpagesize()
+    except OSError:
+        return 0
+
+
+def n_threads(folder: str) -> int:
+    """Of a process; 0 if it has ended."""
+    try:
+        with open(f"{folder}/stat") as file:
+            return int(file.read().rsplit(")", 1)[1].split()[17])
     except OSError:
         return 0
 
