@@ -179,6 +179,15 @@ def test_a_stub_that_does_something_is_not_released(tmp_path, monkeypatch):
     assert not (tmp_path / "hw1").exists()
 
 
+def test_where_answers_cannot_be_tried_that_is_told(tmp_path, monkeypatch):
+    """Handing out works everywhere, grading on Linux."""
+    told = []
+    monkeypatch.setattr(handout, "validate", lambda *_, **__: pytest.fail("tried"))
+    monkeypatch.setattr(handout.sys, "platform", "darwin")
+    hand_out(ROOT, tmp_path / "hw1", choose(["00"]), tell=told.append)
+    assert (tmp_path / "hw1/notebooks/00_start_here.ipynb").exists() and "not tried, as that takes Linux" in told[0]
+
+
 def test_the_course_s_own_folders_are_safe(tmp_path, trusted):
     for folder in (ROOT, small_root(tmp_path, "level_db", "level_db")):
         with pytest.raises(HandoutError, match="where the notebooks are edited; give a folder"):

@@ -9,7 +9,7 @@ import torch
 from small_jobs import is_well, job
 
 from course_lib.grading.sandbox.checking import check_sandbox
-from course_lib.grading.sandbox.launch import Limits, Sandbox, Worker, WorkerFault
+from course_lib.grading.sandbox.launch import Limits, Sandbox, SandboxError, Worker, WorkerFault
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="bubblewrap and namespaces are Linux's")
 LIMITS = Limits(memory_bytes=512 << 20)
@@ -104,6 +104,14 @@ def test_without_a_sandbox_answers_run_all_the_same_one_child_each():
         assert worker.run(job("while True: pass", wall_s=0.3)).fault == "took longer than 0.3 s"
         worker.run(job("torch.Tensor.__rmul__ = torch.Tensor.__mul__ = None\ndef f(x): return x"))
         assert is_well(worker) and worker._process is process is not None
+
+
+def test_elsewhere_than_on_linux_nothing_runs_and_that_is_said(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with pytest.raises(SandboxError, match="needs Linux, without a sandbox, too"):
+        Sandbox.unsafe()
+    with pytest.raises(SandboxError, match="give a container"):
+        Sandbox.bubblewrap()
 
 
 def test_without_a_sandbox_what_an_answer_started_ends_with_it(tmp_path):
