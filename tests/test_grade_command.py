@@ -71,6 +71,7 @@ def test_a_gradebook_that_cannot_be_written_is_told_and_no_success(no_check, mon
     hand_in(tmp_path / "in", "a", "right")
     result = course_grade(tmp_path / "in", "-o", tmp_path / "out", "--scheduler", scheduler)
     assert result.exit_code == 1 and "gradebook.db is in use; close formgrader\n" in result.output
+    assert "trying the sandbox" not in result.output  # there is none
     assert "1 submission: 1 marked now" in result.output and "a" in results(tmp_path / "out")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import subprocess
 import sys
@@ -89,6 +90,7 @@ def test_a_killed_command_leaves_no_process_behind_and_ends_its_work_when_starte
     grader = subprocess.Popen(
         [sys.executable, "-c", UNTRIED, "grade", *usual],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env=os.environ | {"TMPDIR": str(tmp_path)},  # where a killed one's temporary files stay
     )  # fmt: skip
     while not list(tmp_path.glob("out/results/s*.json")) and grader.poll() is None:
         time.sleep(0.005)

@@ -109,7 +109,7 @@ def grade(
         run = _Run(results, assignment, options, listener)
         listener.begin(len(submissions))
         try:
-            run.mark(submissions, make_marker, check or (lambda: None), out_dir / ASSIGNMENT_FILE)
+            run.mark(submissions, make_marker, check, out_dir / ASSIGNMENT_FILE)
             listener.stage("writing reports")
             notes, trouble = _write_reports(out_dir, assignment, partial(results.read_all, students), options)
         finally:
@@ -151,7 +151,7 @@ class _Run:
         self,
         submissions: list[Submission],
         make_marker: Callable[[], MarkerLike],
-        check: Callable[[], None],
+        check: Callable[[], None] | None,
         assignment_file: Path,
     ) -> None:
         hand_ins = self._hand_ins(submissions)
@@ -160,10 +160,11 @@ class _Run:
             write_assignment(assignment_file, self.assignment)
             return  # nothing to mark: no worker need start
         self.listener.stage("starting workers")
-        verdict_of_check = in_background(check)
+        trial = in_background(check) if check else None
         with Cluster(make_marker, self.options.scheduler, self.options.n_workers) as cluster:
-            self.listener.stage("trying the sandbox")
-            verdict_of_check.result()
+            if trial:
+                self.listener.stage("trying the sandbox")
+                trial.result()
             write_assignment(assignment_file, self.assignment)  # not before: a refused run leaves no choice behind
             self.listener.stage("marking")
             for verdict in cluster.mark(chain([first], hand_ins), len(submissions) - self.n_kept):
