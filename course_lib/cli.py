@@ -183,7 +183,8 @@ def _fail(error: Exception) -> None:
         raise error
     typer.echo(f"{type(error).__name__}: {error}", err=True)
     if isinstance(error, ImportError):
-        typer.echo("A package is absent: pip install -c requirements.lock -e '.[lab,judge]'", err=True)
+        extras = "lab,instructor" if {"grade", "release"} & set(sys.argv[1:2]) else "lab,judge"
+        typer.echo(f"A package is absent: pip install -c requirements.lock -e '.[{extras}]'", err=True)
     typer.echo("(COURSE_DEBUG=1 shows where; see also: course doctor)", err=True)
     raise typer.Exit(1) from error
 
