@@ -1,1 +1,1 @@
-"""Tools for instructors: `course release` writes the learners' notebooks. Nothing here is needed to take the course."""
+"""Tools for instructors: hand out (`course release`), mark (`course grade`). Nothing here is needed to take the course."""

@@ -39,7 +39,7 @@ class AssignmentError(ValueError):
 
 @dataclass(frozen=True)
 class Assigned:
-    """One exercise of an assignment. `deny`: dotted names that an answer may not use (see answers.denied_name)."""
+    """One exercise of an assignment. `deny`: dotted names that an answer may not use (see denied.denied_name)."""
 
     exercise_id: str
     points: float

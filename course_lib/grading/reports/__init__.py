@@ -35,7 +35,7 @@ def write_reports(
     """Write all that people and platforms want to read: grades.csv, canvas.csv, moodle.csv, feedback/SLUG.html and
     gradescope/SLUG.json; with `similarity` similar.csv and similar.html; with `gradebook` nbgrader/gradebook.db.
 
-    Marks and comments that somebody gave by hand in nbgrader/gradebook.db come into all of them.
+    Marks and comments that somebody gave by hand in nbgrader/gradebook.db come into all but Gradescope's.
 
     Args:    results: called to read the results from the start, more than once, in any order; the same results
                  and marks give the same bytes.
