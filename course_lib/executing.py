@@ -135,7 +135,7 @@ def write_text_atomically(path: Path, text: str, mode: int = 0o644) -> None:
 
     Args: mode: of a new file; an old one keeps its own.
     """
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
             file.write(text)

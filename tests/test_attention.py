@@ -16,12 +16,12 @@ from here_worker import HereWorker
 
 from course_lib.grading import marking
 from course_lib.grading.assignment import choose
-from course_lib.grading.grade import _read
 from course_lib.grading.marking import Marker
 from course_lib.grading.reports import write_reports
 from course_lib.grading.results import SubmissionResult
 from course_lib.grading.sandbox.launch import Limits, Sandbox
 from course_lib.grading.submissions import find_submissions
+from course_lib.grading.unmarked import read_unmarked
 
 ROOT = Path(__file__).parents[1]
 ASSIGNMENT = choose(("00", "01"), ("00.1", "01.2"), {}, {}, salt="5a17" * 8, name="hw1")
@@ -107,7 +107,7 @@ def reports(tmp_path_factory) -> Path:
         patch.setattr(marking, "Worker", HereWorker)
         with Marker(ASSIGNMENT, Sandbox(None, False, "this process"), Limits()) as marker:
             for submission in find_submissions(source, ASSIGNMENT.notebooks):
-                answers, blank = _read(submission, submission.read(), ASSIGNMENT)
+                answers, blank = read_unmarked(submission, submission.read(), ASSIGNMENT)
                 results.append(replace(blank, exercises=marker.mark(submission.student, answers)))
     write_reports(out_dir, ASSIGNMENT, lambda: iter(results), gradebook=False)
     return out_dir

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from distributed import Client, Security
+from distributed import Client, Future, Security
 from distributed.comm import connect
 from graded import borrowed
 
@@ -136,6 +136,13 @@ def test_a_scheduler_without_workers(monkeypatch, tmp_path):
 
 def test_a_killed_worker_takes_no_one_with_it(tmp_path, monkeypatch):
     """One submission kills every worker that it meets, one only the first: the others never notice."""
+    waits, fetch = set(), Future.result
+
+    def fetched(future: Future, timeout: float | None = None) -> object:
+        waits.add(timeout)
+        return fetch(future, timeout)
+
+    monkeypatch.setattr(Future, "result", fetched)
     monkeypatch.setattr(clusters, "N_TRIES", 1)  # alone; each costs new workers
     students = ["a", "b", "flaky", "c", "killer", "d"]
     with Cluster(partial(FakeMarker, tmp_path), n_workers=1) as cluster:
@@ -147,6 +154,7 @@ def test_a_killed_worker_takes_no_one_with_it(tmp_path, monkeypatch):
         assert bool(verdict.fault) == (verdict.student == "killer"), verdict
     assert "its worker was lost, 1 times out of 1 (KilledWorker)" in next(v.fault for v in verdicts if v.fault)
     assert not psutil.pid_exists(worker)
+    assert waits == {clusters.FETCH_S}  # a result that was lost with its worker is not waited for
 
 
 # ---- our own workers, on a machine that others use, too

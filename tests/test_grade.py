@@ -13,11 +13,11 @@ import pytest
 from graded import ASSIGNMENT, NO_SANDBOX, FakeMarker, Heard, borrowed, hand_in, results, tree
 
 from course_lib.grading.assignment import Assignment
-from course_lib.grading.grade import Options, Summary, grade, stored_assignment
+from course_lib.grading.grade import GradeError, Options, Summary, grade, stored_assignment
 from course_lib.grading.reports import RosterError
 from course_lib.grading.results import NOT_GRADED
 from course_lib.grading.results_folder import InUseError
-from course_lib.grading.sandbox.launch import Limits, SandboxError
+from course_lib.grading.sandbox.launch import Limits, Sandbox, SandboxError
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +35,10 @@ def run(scheduler, tmp_path):
         limits: Limits | None = None,
         check: Callable[[], None] | None = None,
         roster: Path | None = None,
+        sandbox: Sandbox = NO_SANDBOX,
     ) -> tuple[Summary, list[str]]:
         heard, make = Heard(), partial(FakeMarker, assignment, tmp_path / "bugs")
-        options = Options(NO_SANDBOX, limits or Limits(), scheduler, roster=roster, similarity=False)
+        options = Options(sandbox, limits or Limits(), scheduler, roster=roster, similarity=False)
         return grade(tmp_path / "in", tmp_path / "out", assignment, options, heard, make, check), heard.lines
 
     return run
@@ -79,6 +80,26 @@ def test_other_points_other_salt_and_other_limits_mark_all_again(run, tmp_path):
     assert {one.points for one in results(tmp_path / "out").values()} == {5}
 
 
+def test_marks_given_without_a_sandbox_do_not_pass_for_marks_given_in_one(run, tmp_path):
+    hand_in(tmp_path / "in", "a", "right")
+    held = Sandbox(None, True, "none either, but it says that it is")
+    assert [run(sandbox=box)[0].n_marked for box in (NO_SANDBOX, held, held, NO_SANDBOX)] == [1, 1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("handed_in", "out"),
+    [("in", "in"), ("in", "in/marks"), ("in", "in/a/../marks"), ("link", "in/marks"), ("out/results", "out"),
+     ("out/feedback/old", "out"), ("out/nbgrader/submitted", "out")],
+)  # fmt: skip
+def test_marks_and_submissions_do_not_lie_in_each_other(handed_in, out, tmp_path):
+    (tmp_path / "link").symlink_to("in")
+    hand_in(tmp_path / handed_in.replace("link", "in"), "a", "right")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(GradeError, match="give a folder elsewhere|move the submissions"):
+        grade(tmp_path / handed_in, tmp_path / out, ASSIGNMENT, Options(NO_SANDBOX))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_torn_and_foreign_results_are_named_and_made_again(run, tmp_path):
     for student in "abcd":
         hand_in(tmp_path / "in", student, "right")
@@ -87,8 +108,15 @@ def test_torn_and_foreign_results_are_named_and_made_again(run, tmp_path):
     (folder / "a.json").write_bytes((folder / "a.json").read_bytes()[:200])
     (folder / "b.json").write_bytes(b"\xff\xfe")
     (folder / "c.json").write_bytes((folder / "d.json").read_bytes())
-    (folder / ".d.json.tmp").write_text("half of a result")
+    theirs = [tmp_path / "out" / name for name in (".env.template", ".notes.tmp", "nbgrader/.env.template")]
+    for path in theirs:
+        path.write_text("an instructor's own")
+    for name in ("results/.d.json.tmp", ".grades.csv.tmp", ".assignment.toml.a_1b2c3d.tmp", "feedback/.d.html.tmp"):
+        (tmp_path / "out" / name).write_text("half of a file")
     summary, lines = run()
+    for path in theirs:
+        assert path.read_text() == "an instructor's own"
+        path.unlink()
     assert summary == Summary(3, 1, ()) and tree(tmp_path / "out") == before
     again = [line.split(":")[0] for line in lines if "made again" in line]
     assert again == [f"the result of {student} is made again" for student in "abc"]

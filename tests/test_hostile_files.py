@@ -11,7 +11,7 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -24,13 +24,13 @@ from attacks import handins
 from attacks.contained import bwrap
 from attacks.table import solution
 
-from course_lib.grading.answers import read_contents
 from course_lib.grading.assignment import Assigned, AssignedWritten, Assignment
 from course_lib.grading.marking import Marker
 from course_lib.grading.reports import write_reports
-from course_lib.grading.results import PASSED, STATUSES, SubmissionResult, WrittenAnswer, result_path
+from course_lib.grading.results import PASSED, STATUSES, SubmissionResult, result_path
 from course_lib.grading.sandbox.launch import Limits, Sandbox
 from course_lib.grading.submissions import find_submissions
+from course_lib.grading.unmarked import read_unmarked
 
 pytestmark = pytest.mark.skipif(not bwrap(), reason="no bubblewrap: apt install bubblewrap")
 HOMEWORK = Assignment("hw", "5a17" * 8, (Assigned("01.1", 2.0), Assigned("01.2", 3.0)), (AssignedWritten("01.5", 3.0),))
@@ -66,21 +66,17 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> Graded:
     source, out = tmp_path_factory.mktemp("handed_in"), tmp_path_factory.mktemp("out")
     right = handins.notebook(solution("01.1"), "import sys; sys.exit()", solution("01.2"))
     innocent, n_hostile = handins.lay_out(source, right)
-    exercise_ids = [one.exercise_id for one in HOMEWORK.exercises]
     with little_memory():
-        read = [(one, read_contents(one.read(), exercise_ids, ["01.5"])) for one in find_submissions(source, ("01",))]
+        read = [read_unmarked(one, one.read(), HOMEWORK) for one in find_submissions(source, ("01",))]
     results = {}
     with Marker(HOMEWORK, Sandbox.bubblewrap(), Limits(wall_s=3.0)) as marker:
-        for submission, found in read:
-            verdicts = marker.mark(submission.student, found.answers)
-            files, notes = tuple(file.name for file in submission.files), submission.notes + found.notes
-            written = tuple(WrittenAnswer(one, 3.0, text) for one, text in found.written.items())
-            result = SubmissionResult(submission.student, "digest", files, notes, verdicts, written)
-            path = result_path(out, submission.student)
+        for answers, blank in read:
+            result = replace(blank, exercises=marker.mark(blank.student, answers))
+            path = result_path(out, blank.student)
             path.parent.mkdir(exist_ok=True)
-            assert not path.exists(), f"{submission.student!r} has another student's file"
+            assert not path.exists(), f"{blank.student!r} has another student's file"
             path.write_text(result.to_json(), "utf-8")
-            results[submission.student] = SubmissionResult.from_json(path.read_text("utf-8"))
+            results[blank.student] = SubmissionResult.from_json(path.read_text("utf-8"))
     notes = write_reports(out, HOMEWORK, lambda: iter(results.values()), similarity=True, gradebook=False)
     return Graded(source, out, innocent, n_hostile, results, notes)
 

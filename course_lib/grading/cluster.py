@@ -135,11 +135,14 @@ class Cluster:
 
     def _mark_alone(self, hand_in: HandIn) -> Verdict:
         for n_left in reversed(range(N_TRIES)):
+            future = self._send([hand_in])
+            next(as_completed([future], loop=self._client.loop))  # marking takes as long as it takes; fetching does not
             try:
-                return self._send([hand_in]).result()[0]
+                return future.result(timeout=FETCH_S)[0]
             except ClusterError:
                 raise
             except Exception as error:
+                self._client.cancel([future])
                 self._renew()
                 if not n_left:
                     fault = f"its worker was lost, {N_TRIES} times out of {N_TRIES} ({type(error).__name__})"

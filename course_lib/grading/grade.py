@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from course_lib.grading.answers import Answer, read_contents
 from course_lib.grading.assignment import Assignment, read_assignment, write_assignment
 from course_lib.grading.background import in_background
 from course_lib.grading.cluster import Cluster
@@ -24,10 +23,12 @@ from course_lib.grading.marking_plugin import HandIn, MarkerLike, Verdict
 from course_lib.grading.reports import Results, write_reports
 from course_lib.grading.reports.gradebook_layout import GradebookError
 from course_lib.grading.reports.roster import read_roster
-from course_lib.grading.results import FORMAT, NOT_GRADED, ExerciseResult, SubmissionResult, WrittenAnswer
-from course_lib.grading.results_folder import ResultsFolder
+from course_lib.grading.reports.texts import first_names
+from course_lib.grading.results import FORMAT, SubmissionResult
+from course_lib.grading.results_folder import FOLDERS, ResultsFolder
 from course_lib.grading.sandbox.launch import Limits, Sandbox
-from course_lib.grading.submissions import Content, Submission, digest_of, find_submissions
+from course_lib.grading.submissions import Submission, digest_of, find_submissions
+from course_lib.grading.unmarked import not_graded, read_unmarked
 from course_lib.grading.versions import code_digest
 
 ASSIGNMENT_FILE = "assignment.toml"
@@ -91,21 +92,17 @@ def grade(
         source: a folder or zip of submissions.
         make_marker: for the workers; must pickle. None: the Marker of this assignment in options.sandbox.
         check: raises what keeps anything from being marked. Called if there is something to mark, while workers start.
-    Raises: SubmissionsError, InUseError, ClusterError, RosterError; KeyboardInterrupt keeps what is done.
+    Raises: GradeError, SubmissionsError, InUseError, ClusterError, RosterError; KeyboardInterrupt keeps what is done.
     """
     listener = listener or Listener()
     make_marker = make_marker or partial(Marker, assignment, options.sandbox, options.limits)
+    _refuse_overlap(source, out_dir)
     if options.roster:
         read_roster(options.roster)  # one that can't be used costs nobody the time of marking
     with ResultsFolder(out_dir) as results:
         submissions = find_submissions(source, assignment.notebooks, listener.tell)
         students = [one.student for one in submissions]
-        if gone := results.others(students):
-            shown = ", ".join(gone[:5]) + (" ..." if len(gone) > 5 else "")
-            listener.tell(
-                f"{len(gone)} with results/ from before handed in nothing now: {shown}; left out of reports; their "
-                "files in results/ and nbgrader/ stay, delete them if they have withdrawn"
-            )
+        _tell_of_gone(results.others(students), listener)
         run = _Run(results, assignment, options, listener)
         listener.begin(len(submissions))
         try:
@@ -117,6 +114,24 @@ def grade(
     for line in notes:
         listener.tell(line)
     return Summary(run.n_marked, run.n_kept, tuple(sorted(run.not_graded)), trouble)
+
+
+def _refuse_overlap(source: Path, out_dir: Path) -> None:
+    """Raises: GradeError if results would lie among the submissions, or be taken for submissions."""
+    handed_in, out = source.resolve(), out_dir.resolve()
+    if out.is_relative_to(handed_in):
+        raise GradeError(f"-o {out_dir} is in {source}, where it would be taken for a hand-in; give a folder elsewhere")
+    for folder in FOLDERS:
+        if handed_in.is_relative_to(out / folder):
+            raise GradeError(f"{source} is in {out_dir / folder}, which the grader itself fills; move the submissions")
+
+
+def _tell_of_gone(students: list[str], listener: Listener) -> None:
+    if students:
+        listener.tell(
+            f"{len(students)} with results/ from before handed in nothing now: {first_names(students)}; left out of "
+            "reports; their files in results/ and nbgrader/ stay, delete them if they have withdrawn"
+        )
 
 
 def default_notebooks(source: Path) -> tuple[str, ...]:
@@ -144,7 +159,8 @@ class _Run:
         self.n_marked = self.n_kept = 0
         self.not_graded: list[str] = []
         self._waiting: dict[str, SubmissionResult] = {}  # sent out: all of a result but the exercises'
-        against = (assignment.digest(), code_digest(), repr(options.limits), str(FORMAT))
+        box = f"isolated: {options.sandbox.isolated}"  # marks given without a sandbox may be forged
+        against = (assignment.digest(), code_digest(), repr(options.limits), box, str(FORMAT))
         self._against = hashlib.sha256("\0".join(against).encode()).hexdigest()
 
     def mark(
@@ -180,7 +196,7 @@ class _Run:
                 self.n_kept += 1
                 self.listener.kept()
                 continue
-            answers, blank = _read(submission, contents, self.assignment)
+            answers, blank = read_unmarked(submission, contents, self.assignment)
             self._waiting[submission.student] = replace(blank, digest=digest)
             yield HandIn(submission.student, answers)
 
@@ -197,7 +213,7 @@ class _Run:
         exercises = verdict.exercises
         if verdict.fault:
             self.listener.tell(f"{verdict.student} was not graded: {verdict.fault}")
-            exercises = _not_graded(self.assignment)
+            exercises = not_graded(self.assignment)
         result = replace(blank, exercises=exercises)
         if not result.is_complete:
             self.not_graded.append(verdict.student)
@@ -214,25 +230,3 @@ def _write_reports(
         return write_reports(out_dir, assignment, results, options.roster, similarity=options.similarity), ""
     except GradebookError as error:  # raised when all else is written
         return error.notes, str(error)
-
-
-def _read(
-    submission: Submission, contents: Sequence[Content], assignment: Assignment
-) -> tuple[Mapping[str, Answer], SubmissionResult]:
-    """A submission's answers, and all of its result but the exercises' and the digest."""
-    ids = [one.exercise_id for one in assignment.exercises], [one.written_id for one in assignment.written]
-    found = read_contents(contents, *ids)
-    by_hand = tuple(
-        WrittenAnswer(one.written_id, one.points, found.written.get(one.written_id, "")) for one in assignment.written
-    )
-    files = tuple(content.name for content in contents)
-    notes = (*submission.notes, *found.notes)
-    return {**found.answers, **found.missing}, SubmissionResult(submission.student, "", files, notes, written=by_hand)
-
-
-def _not_graded(assignment: Assignment) -> tuple[ExerciseResult, ...]:
-    message = "not graded, through no fault of yours; it will be when the grader is started again"
-    return tuple(
-        ExerciseResult(one.exercise_id, one.exercise.title, NOT_GRADED, 0, one.points, message)
-        for one in assignment.exercises
-    )

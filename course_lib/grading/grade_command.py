@@ -110,8 +110,7 @@ def grade(
     console = _console()
     ids = ", ".join(one.exercise_id for one in assignment.exercises) or "no exercises"
     console.print(f"{assignment.name}: {ids} ({assignment.max_points:g} points)", highlight=False, markup=False)
-    limits = Limits(wall_s=wall_s, cpu_s=max(1, round(wall_s)))
-    options = grading.Options(sandbox, limits, scheduler, n_workers or _n_cores(), roster, similarity)
+    options = grading.Options(sandbox, _limits(wall_s), scheduler, n_workers or _n_cores(), roster, similarity)
     check = partial(refuse_holes, sandbox) if sandbox.isolated else None  # else going without one was asked for
     summary = grading.grade(source, out_dir, assignment, options, GradeProgress(console), check=check)
     n_students = summary.n_marked + summary.n_kept
@@ -146,7 +145,7 @@ def validate(path: Path | None, notebooks: tuple[str, ...], sandbox: Sandbox, wa
         report = validating.validate(
             assignment,
             sandbox,
-            Limits(wall_s=wall_s),
+            _limits(wall_s),
             lambda n_done, n_all: status.update(f"marking solutions, stubs and wrong answers: {n_done} of {n_all}"),
         )
     table = Table("exercise", "answers", "as they should be", "what came instead", title="The grader, graded")
@@ -157,6 +156,10 @@ def validate(path: Path | None, notebooks: tuple[str, ...], sandbox: Sandbox, wa
         table.add_row(exercise_id, str(n_answers), f"[{'red' if odd else 'green'}]{n_right}[/]", escape(lines))
     console.print(table)
     return int(not report.is_clean)
+
+
+def _limits(wall_s: float) -> Limits:
+    return Limits(wall_s=wall_s, cpu_s=max(1, round(wall_s)))
 
 
 def _console() -> Console:

@@ -11,8 +11,9 @@ from filelock import FileLock, Timeout
 
 from course_lib.grading.results import SubmissionResult, result_path
 
-# Every part of the grader that writes a file writes it under such a name first.
-_UNFINISHED = re.compile(r"\..+\.(tmp|[a-z0-9_]{8})")
+FOLDERS = ("results", "feedback", "gradescope", "nbgrader")  # of OUT, which hold nothing but what the grader makes
+# Every part of the grader that writes a file writes it under such a name first. Other files in OUT may be somebody's.
+_UNFINISHED = re.compile(r"\.(assignment\.toml|(grades|canvas|moodle|similar)\.(csv|html))(\.[a-z0-9_]{8})?\.tmp")
 
 
 class InUseError(RuntimeError):
@@ -36,13 +37,17 @@ class ResultsFolder:
             self._lock.acquire()
         except Timeout:
             raise InUseError(f"another grader is at work on {self._out_dir}; wait, or give another -o") from None
-        for path in self._out_dir.rglob(".*"):
-            if _UNFINISHED.fullmatch(path.name) and path.is_file():
-                path.unlink()  # a killed grader was writing it
+        for path in self._unfinished():
+            path.unlink()  # a killed grader was writing it
         return self
 
     def __exit__(self, *error: object) -> None:
         self._lock.release()
+
+    def _unfinished(self) -> list[Path]:
+        above = [path for path in self._out_dir.glob(".*.tmp") if _UNFINISHED.fullmatch(path.name)]
+        inside = [path for folder in FOLDERS for path in (self._out_dir / folder).rglob(".*.tmp")]
+        return [path for path in above + inside if path.is_file()]
 
     def read(self, student: str) -> SubmissionResult | None:
         """None if there is none. Raises: ValueError if the file is no whole result of this student."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 # What a reader can't see, or what moves other characters about: controls (but for newline and tab), marks and overrides
 # of writing direction, invisible spaces, odd line ends, halves of surrogate pairs, tags (letters nobody sees).
@@ -60,6 +61,12 @@ def number(value: float) -> str:
 def count(n: float, noun: str) -> str:
     """`1 point`, `2.5 points`."""
     return f"{number(n)} {noun}" + ("" if n == 1 else "s")
+
+
+def first_names(names: Sequence[str]) -> str:
+    """The first ten, each in one line, and how many more there are."""
+    shown = ", ".join(one_line(name, 60) for name in names[:10])
+    return shown + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
 def _spelled(match: re.Match[str]) -> str:
