@@ -19,7 +19,7 @@ from course_lib.grading.assignment import Assignment, AssignmentError, choose, r
 from course_lib.grading.marking_plugin import ClusterError
 from course_lib.grading.progress import GradeProgress
 from course_lib.grading.reports import RosterError
-from course_lib.grading.reports.texts import count
+from course_lib.grading.reports.texts import count, first_names
 from course_lib.grading.results_folder import InUseError
 from course_lib.grading.sandbox.checking import check_sandbox
 from course_lib.grading.sandbox.launch import Limits, Sandbox, SandboxError
@@ -120,9 +120,9 @@ def grade(
         highlight=False, markup=False, soft_wrap=True,
     )  # fmt: skip
     if summary.not_graded:
-        shown = ", ".join(summary.not_graded[:10]) + (" ..." if len(summary.not_graded) > 10 else "")
         console.print(
-            f"{len(summary.not_graded)} not graded in full, through no fault of theirs: {shown}\n"
+            f"{len(summary.not_graded)} not graded in full, through no fault of theirs: "
+            f"{first_names(summary.not_graded)}\n"
             "Start the same command again: it marks these, and nothing else.",
             style="bold red", highlight=False, markup=False, soft_wrap=True,
         )  # fmt: skip
