@@ -22,7 +22,7 @@ from attacks.table import ATTACKED, BESIDE, BREACH, HANGS, ROOT, Attack, solutio
 from course_lib.grading.answers import Answer
 from course_lib.grading.assignment import Assigned, Assignment
 from course_lib.grading.marking import Marker
-from course_lib.grading.results import FAILED, NOT_ATTEMPTED, PASSED, STOPPED, ExerciseResult
+from course_lib.grading.results import FAILED, NOT_ATTEMPTED, PASSED, STOPPED, ExerciseResult, SubmissionResult
 from course_lib.grading.sandbox import frames
 from course_lib.grading.sandbox.launch import Limits, Sandbox
 
@@ -96,13 +96,16 @@ class Class:
         os.environ["COURSE_TEST_SECRET"] = "the salt"
         self.assignment = Assignment("hw", "salt", tuple(Assigned(one, 2.0) for one in (ATTACKED, *BESIDE)))
         self.marker = Marker(self.assignment, Sandbox.bubblewrap(), LIMITS)
+        self.before: dict[str, str] = {}
 
     def mark(self, student: str, cells: dict[str, str]) -> tuple[ExerciseResult, ...]:
         return self.marker.mark(student, {one: Answer(one, source) for one, source in cells.items()})
 
-    def mark_innocent(self, student: str) -> None:
-        (first, *_) = self.mark(student, {ATTACKED: RIGHT[ATTACKED]})
-        assert (first.status, first.points) == (PASSED, 2.0), first.message
+    def mark_innocent(self, student: str) -> str:
+        """The marks of right answers alone, as their file would hold them."""
+        result = SubmissionResult(student, "", exercises=self.mark(student, RIGHT))
+        assert all((one.status, one.points) == (PASSED, 2.0) for one in result.exercises), result
+        return result.to_json()
 
     def traces(self, places: dict[str, str]) -> set[str]:
         """Processes below this one, files where an attack could leave some, mounts."""
@@ -119,18 +122,18 @@ class Class:
 @pytest.fixture(scope="module")
 def school() -> Iterator[Class]:
     ours = Class()
-    ours.mark_innocent("first")
+    ours.before = {student: ours.mark_innocent(student) for student in ("bob", "mallory")}
     yield ours
     ours.marker.close()
     del os.environ["COURSE_TEST_SECRET"]
 
 
 def attack_ours(school: Class, source: str) -> ExerciseResult:
-    """The attacker's result, having seen that the innocents' beside and after it are as they should be."""
-    result, *beside = school.mark("mallory", {ATTACKED: source} | {one: RIGHT[one] for one in BESIDE})
-    for one in beside:
-        assert (one.status, one.points) == (PASSED, 2.0), f"{one.exercise_id} beside the attack: {one.message}"
-    school.mark_innocent("bob")
+    """The attacker's result, having seen that right answers beside and after it are marked as they were before it."""
+    result, *beside = school.mark("mallory", RIGHT | {ATTACKED: source})
+    before = SubmissionResult.from_json(school.before["mallory"])
+    assert SubmissionResult("mallory", "", exercises=(before.exercises[0], *beside)).to_json() == before.to_json()
+    assert school.mark_innocent("bob") == school.before["bob"]
     return result
 
 
@@ -142,16 +145,21 @@ def test_without_a_defence_the_attack_works(naive, places, attack):
     assert attack.evidence in evidence(answer), answer
 
 
-@pytest.mark.parametrize("name", replies.FOOLS)
-def test_without_checks_a_frame_fools_its_reader(name):
-    data = replies.FOOLS[name]
-    try:
-        header = replies.believed(data)
-    except Exception:
-        raised = True
+def test_every_attack_is_shown_to_work_or_its_twin_is():
+    shown = {attack.name for attack in SHOWN}.union(replies.FOOLS, replies.ENDERS, replies.INCOMPARABLE)
+    assert [attack.name for attack in ATTACKS if not attack.evidence and attack.twin not in shown] == []
+    assert [attack.name for attack in SHOWN if attack.twin] == []
+
+
+@pytest.mark.parametrize("name", [*replies.FOOLS, *replies.ENDERS])
+def test_without_checks_a_frame_fools_its_reader_or_ends_it(name):
+    data = (replies.FOOLS | replies.ENDERS)[name]
+    if name in replies.FOOLS:
+        assert isinstance(replies.believed(data), dict)
     else:
-        raised = False
-    assert raised or header.get("points") == 100
+        with pytest.raises(Exception) as ended:
+            replies.believed(data)
+        assert not isinstance(ended.value, ValueError)
     with pytest.raises(frames.FrameError):
         frames.read_reply(frames.unpack(data[8:]), 4)
 

@@ -8,26 +8,26 @@ import textwrap
 from attacks.table import DIES, HANGS, Attack
 
 
-def breaker(name: str, body: str, evidence: str = DIES, says: str = "", how: str = "mark") -> Attack:
+def breaker(name: str, body: str, evidence: str = DIES, says: str = "", how: str = "mark", twin: str = "") -> Attack:
     """A cell whose function does this, then answers wrongly."""
     body = textwrap.indent(textwrap.dedent(body).strip(), "    ")
     head = "# EXERCISE 01.1\nimport ctypes, gc, os, signal, sys, threading, time\n\n"
     cell = f"{head}def alias_frequency(frequency_hz, rate_hz):\n{body}\n    return frequency_hz\n"
-    return Attack(name, cell, evidence, how, says)
+    return Attack(name, cell, evidence, how, says, twin)
 
 
-def at_once(name: str, cell: str, evidence: str = DIES, says: str = "") -> Attack:
+def at_once(name: str, cell: str, evidence: str = DIES, says: str = "", twin: str = "") -> Attack:
     """A cell that does it before it defines anything."""
     cell = "# EXERCISE 01.1\nimport ctypes, os, signal, sys, time\n" + textwrap.dedent(cell).strip() + "\n"
     cell += "\ndef alias_frequency(frequency_hz, rate_hz):\n    return frequency_hz\n"
-    return Attack(name, cell, evidence, says=says)
+    return Attack(name, cell, evidence, says=says, twin=twin)
 
 
 ENDINGS: tuple[Attack, ...] = (
     breaker("os._exit", "os._exit(0)"),
     breaker("os._exit with another code", "os._exit(77)"),
     breaker("os.abort", "os.abort()"),
-    breaker("sys.exit and a thread that ends all", "threading.Timer(0, os._exit, (0,)).start()\ntime.sleep(60)"),
+    breaker("a thread that ends all", "threading.Timer(0, os._exit, (0,)).start()\ntime.sleep(60)"),
     breaker("a segmentation fault", "ctypes.string_at(0)"),
     breaker("SIGKILL to itself", "os.kill(os.getpid(), signal.SIGKILL)"),
     breaker("SIGSTOP to itself", "os.kill(os.getpid(), signal.SIGSTOP)", HANGS),
@@ -43,7 +43,7 @@ ENDINGS: tuple[Attack, ...] = (
     ),
     at_once("os._exit on definition", "os._exit(0)"),
     at_once(
-        "sys.exit on definition",
+        "a thread that ends all on definition",
         "import threading\nthreading.Thread(target=os._exit, args=(1,)).start()\ntime.sleep(5)",
     ),
     at_once("stdin, stdout and all pipes closed", "os.closerange(0, 4096)"),
@@ -89,10 +89,17 @@ STALLS: tuple[Attack, ...] = (
     ),
 )
 
+BOTTOMLESS, OTHER_ERROR = "deep recursion without a limit", "an error that is no Exception"
 TROUBLES: tuple[Attack, ...] = (
-    breaker("deep recursion", "def dig(n):\n    return dig(n + 1) + 1\nreturn dig(0)", "", "RecursionError"),
     breaker(
-        "deep recursion without a limit",
+        "deep recursion",
+        "def dig(n):\n    return dig(n + 1) + 1\nreturn dig(0)",
+        "",
+        "RecursionError",
+        twin=BOTTOMLESS,
+    ),
+    breaker(
+        BOTTOMLESS,
         "sys.setrecursionlimit(10**9)\ndef dig(_=0):\n    return max([1], key=dig)\ndig()",
         DIES,
     ),
@@ -100,14 +107,23 @@ TROUBLES: tuple[Attack, ...] = (
         "deep recursion in C",
         "nest = []\nfor _ in range(10**6):\n    nest = [nest]\nsys.setrecursionlimit(10**9)\nreturn float(repr(nest))",
         "",
+        twin=BOTTOMLESS,
     ),
-    at_once("parentheses without end", 'exec("(" * 100_000)', ""),
-    at_once("a thousand nested functions", 'exec("\\n".join(" " * n + "def f():" for n in range(500)))', ""),
-    at_once("a number of a million digits", 'int("9" * 10**6)', ""),
-    breaker("no name for its error", "class E(Exception):\n    def __str__(self):\n        return 7\nraise E", "", ""),
-    breaker("an error as long as a book", 'raise ValueError("x" * 10**8)', "", "ValueError"),
+    at_once("parentheses without end", 'exec("(" * 100_000)', "", twin=BOTTOMLESS),
+    at_once(
+        "a thousand nested functions", 'exec("\\n".join(" " * n + "def f():" for n in range(500)))', "", twin=BOTTOMLESS
+    ),
+    at_once("a number of a million digits", 'int("9" * 10**6)', "", twin="a loop in C, which holds the lock"),
     breaker(
-        "an error that is no Exception",
+        "no name for its error",
+        "class E(Exception):\n    def __str__(self):\n        return 7\nraise E",
+        how="allclose",
+    ),
+    breaker(
+        "an error as long as a book", 'raise ValueError("x" * 10**8)', "", "ValueError", twin="a gigabyte of memory"
+    ),
+    breaker(
+        OTHER_ERROR,
         'class Stop(BaseException):\n    pass\nraise Stop("here")',
         DIES,
         "Stop",
@@ -115,7 +131,9 @@ TROUBLES: tuple[Attack, ...] = (
     ),
     breaker("GeneratorExit", "raise GeneratorExit", DIES, "", "allclose"),
     breaker("KeyboardInterrupt", "raise KeyboardInterrupt", DIES),
-    breaker("the stub's error, to look as if nothing had been tried", "raise NotImplementedError", "", ""),
+    breaker(
+        "the stub's error, to look as if nothing had been tried", "raise NotImplementedError", "", twin=OTHER_ERROR
+    ),
     breaker("sys.exit", "sys.exit(0)", DIES, "SystemExit", "allclose"),
     breaker(
         "an error whose text never ends",

@@ -2,11 +2,12 @@
 the endless ones run in the sandbox only."""
 
 from attacks.breaking import breaker
-from attacks.table import Attack, burglar
+from attacks.table import HANGS, Attack, burglar
 
+MEMORY, DISK = "a gigabyte of memory", "files that fill the disk"
 # A few hundred megabytes, 64 processes: what the test's limits do not allow, and every machine can bear.
 BOUNDED: tuple[Attack, ...] = (
-    burglar("a gigabyte of memory", "return torch.ones(2**28).sum().item() > 0"),
+    burglar(MEMORY, "return torch.ones(2**28).sum().item() > 0"),
     burglar("a gigabyte of memory without torch", 'return len(b"x" * 2**30)'),
     burglar(
         "64 processes",
@@ -31,7 +32,7 @@ BOUNDED: tuple[Attack, ...] = (
     ),
     burglar("a file of 32 MB", 'return open("big", "wb").write(bytes(2**25))'),
     burglar(
-        "files that fill the disk",
+        DISK,
         """
         for n in range(8):
             with open(f"part{n}", "wb") as file:
@@ -40,7 +41,7 @@ BOUNDED: tuple[Attack, ...] = (
         """,
     ),
     burglar(
-        "a hundred thousand files",
+        "twenty thousand files",
         """
         for n in range(20_000):
             open(f"f{n}", "w").close()
@@ -75,17 +76,33 @@ BOUNDED: tuple[Attack, ...] = (
         "its own limits raised",
         "import resource\nresource.setrlimit(resource.RLIMIT_AS, (-1, -1))\nreturn True",
         evidence="",
+        twin=MEMORY,
     ),
 )
 
 ENDLESS: tuple[Attack, ...] = (
-    breaker("30 GB at once", "return torch.ones(30 * 2**28) * frequency_hz.sum()", "", "memory"),
-    breaker("30 GB bit by bit", "hoard = []\nwhile True:\n    hoard.append(torch.ones(2**22))", ""),
-    breaker("30 GB of numpy", "import numpy\nreturn numpy.ones(30 * 2**27)", "", "emory"),
+    breaker("30 GB at once", "return torch.ones(30 * 2**28) * frequency_hz.sum()", "", "memory", twin=MEMORY),
+    breaker("30 GB bit by bit", "hoard = []\nwhile True:\n    hoard.append(torch.ones(2**22))", "", twin=MEMORY),
     breaker(
-        "a fork bomb", "while True:\n    try:\n        os.fork()\n    except OSError:\n        pass", "", "took longer"
+        "30 GB of numpy",
+        "import numpy\nreturn numpy.ones(30 * 2**27)",
+        "",
+        "emory",
+        twin="a gigabyte of memory without torch",
     ),
-    breaker("a bomb of threads", "while True:\n    threading.Thread(target=time.sleep, args=(9,)).start()", "", ""),
+    breaker(
+        "a fork bomb",
+        "while True:\n    try:\n        os.fork()\n    except OSError:\n        pass",
+        "",
+        "took longer",
+        twin="64 processes",
+    ),
+    breaker(
+        "a bomb of threads",
+        "while True:\n    threading.Thread(target=time.sleep, args=(9,)).start()",
+        "",
+        twin="512 threads",
+    ),
     breaker(
         "a fork bomb of sessions of their own",
         """
@@ -98,15 +115,24 @@ ENDLESS: tuple[Attack, ...] = (
                 pass
         """,
         "",
-        "",
+        twin="64 processes",
     ),
     breaker(
         "a flood of output",
-        'while True:\n    os.write(1, b"y" * 65536)\n    print("y" * 65536, file=sys.stderr)',
-        "",
+        """
+        frame = sys._getframe()
+        while frame and "out" not in frame.f_locals:
+            frame = frame.f_back
+        pipe = frame.f_locals["out"] if frame else 1  # whoever reads the verdict there reads to the end
+        while True:
+            os.write(pipe, b"y" * 65536)
+            print("y" * 65536, file=sys.stderr)
+        """,
+        HANGS,
         "took longer",
+        "verdict",
     ),
-    breaker("a full tmpfs", 'file = open("full", "wb")\nwhile True:\n    file.write(bytes(2**20))', "", ""),
+    breaker("a full tmpfs", 'file = open("full", "wb")\nwhile True:\n    file.write(bytes(2**20))', "", twin=DISK),
     breaker(
         "a full tmpfs, errors caught",
         """
@@ -118,12 +144,18 @@ ENDLESS: tuple[Attack, ...] = (
         """,
         "",
         "expected",
+        twin=DISK,
     ),
-    breaker("a full tmpfs of empty files", 'n = 0\nwhile True:\n    n += 1\n    open(f"f{n}", "w").close()', "", ""),
+    breaker(
+        "a full tmpfs of empty files",
+        'n = 0\nwhile True:\n    n += 1\n    open(f"f{n}", "w").close()',
+        "",
+        twin="twenty thousand files",
+    ),
     breaker(
         "memory of a child",
         "if os.fork() == 0:\n    hoard = []\n    while True:\n        hoard.append(torch.ones(2**22))\nos.wait()",
         "",
-        "",
+        twin=MEMORY,
     ),
 )

@@ -1,12 +1,12 @@
 """What comes back: tensors that no comparison expects, and bytes that are no reply."""
 
 import json
-import math
 
-import safetensors.torch
+import torch
 
 from attacks.breaking import at_once, breaker
-from attacks.table import Attack
+from attacks.table import DIES, Attack
+from course_lib.grading.sandbox.wire import DTYPES
 
 ODD_TENSORS: dict[str, str] = {
     "nan": "frequency_hz * float('nan')",
@@ -82,22 +82,30 @@ for fd in range(3, 256):
 """
 
 
-# On these the comparison itself raises, in the process that marks.
-INCOMPARABLE = (
-    "sparse", "sparse csr", "meta", "quantised", "nested", "complex", "empty", "a numpy array", "a string", "None",
-    "a generator", "a bool", "float16", "bits",
-)  # fmt: skip
+# Values that only a strange answer gives, and one like each that stops the comparison or the grader.
+_LIKE = {
+    "nan": "complex", "inf": "complex", "negative view": "conjugate view", "not contiguous": "sparse",
+    "sixty axes": "expanded to a hundred million values", "no axes": "empty",
+    "nine views of one value": "freed storage",
+    "a Parameter": "nested", "a tensor with gradients": "nested", "a fake tensor": "meta",
+    "a mutated input": "the inputs emptied in place",
+}  # fmt: skip
+# On these torch.allclose raises.
+INCOMPARABLE = tuple(what for what in ODD_TENSORS if what not in _LIKE and what != "freed storage")
 
 
 def returner(what: str) -> Attack:
     """A function that answers with this."""
-    return breaker(what, f"return {ODD_TENSORS[what]}", "")
+    ends = DIES if what == "freed storage" else ""
+    return breaker(what, f"return {ODD_TENSORS[what]}", ends, twin="" if ends else _LIKE.get(what, what))
 
 
-def writer(name: str, payload: str | bytes, says: str = "is no reply", after: str = "os._exit(0)") -> Attack:
+def writer(
+    name: str, payload: str | bytes, says: str = "is no reply", after: str = "os._exit(0)", twin: str = ""
+) -> Attack:
     """A cell that writes bytes (or what an expression gives) to every file it has open, then does something else."""
     text = payload if isinstance(payload, str) else repr(payload)
-    return at_once(name, f"{_WRITE.replace('PAYLOAD', text)}\n{after}\n", "", says)
+    return at_once(name, f"{_WRITE.replace('PAYLOAD', text)}\n{after}\n", "", says, twin or name)
 
 
 def framed(described: object, data: bytes = b"") -> bytes:
@@ -123,88 +131,93 @@ def tensor(shape: list[object], dtype: object = "F32", offsets: tuple[int, int] 
     return {"dtype": dtype, "shape": shape, "data_offsets": list(offsets)}
 
 
-GIANT = 2**40
+GIANT = 2**60
 LONG = "sent back more than"
-WRITERS: tuple[Attack, ...] = (
-    writer("an empty frame", "head(0)"),
-    writer("a frame of 2^63 bytes", "head(2**63) + bytes(100)", LONG),
-    writer("a frame of 2^64 - 1 bytes", b"\xff" * 8 + bytes(100), LONG),
-    writer("a frame of 10 GB, truncated", "head(10**10) + bytes(1000)", LONG),
-    writer("a frame that ends half way", "head(1000) + bytes(10)", "ended the whole process"),
-    writer("a frame that stalls half way", "head(1000) + bytes(10)", "took longer", "time.sleep(60)"),
-    writer("a frame of noise", "head(4096) + os.urandom(4096)"),
-    writer("not a frame", b"passed 100 points\n" * 100, LONG),
-    writer("a pickle", "(lambda data: head(len(data)) + data)(__import__('pickle').dumps({'points': 100}))"),
-    writer("two frames", (16).to_bytes(8, "big") + bytes(16) + (16).to_bytes(8, "big") + bytes(16)),
-    writer("frames without end", "head(16) + bytes(16)", after="while True:\n    os.write(3, payload * 4096)"),
-    writer("100 MB", "head(10**8) + bytes(10**8)", LONG),
-    writer("7 MB, a byte at a time", "head(7 << 20)", "took longer", "while True:\n    os.write(3, b'x')"),
-    writer(
-        "a pipe in packet mode, which forgets what is not read",
-        b"",
-        "",
-        "import fcntl\nfcntl.fcntl(3, 4, 0o40001)\nos.write(3, head(4096) + bytes(900))\nos._exit(0)",
-    ),
-    writer("a header that claims 100 points", headed({"status": "passed", "points": 100, "passed": True})),
-    writer("a reply with points in it", reply({}, points=100)),
-    writer("a header that is no JSON", headed("{")),
-    writer("a header with a nest", "framed('[' * 100_000)"),
-    writer("a header with a giant number", "framed('9' * 100_000)"),
-    writer("a header of a list", headed([1, 2])),
-    writer("a header with a lone surrogate", headed('{"header": {"attempts": [], "fault": "\ud800"}, "complex": 1}')),
-    writer("metadata without a header", framed({"__metadata__": {"other": "x"}})),
-    writer("metadata of numbers", framed({"__metadata__": {"header": 5}})),
-    writer("a text where a number belongs", reply({}, is_stub="no")),
-    writer("NaN for an error", reply({}, error=float("nan"))),
-    writer("an error of a megabyte", "reply(error='x' * 900_000)"),
-    writer("an output twice", reply({"a": tensor([2])}, bytes(8), outputs=[["x", "a"], ["y", "a"]])),
-    writer("an output of another's name", reply({"a": tensor([2])}, bytes(8), outputs=[["x", "b"]])),
-    writer("a tensor of nobody's", reply({"a": tensor([2])}, bytes(8), outputs=[])),
-    writer("overlapping tensors", reply({"a": tensor([2]), "b": tensor([2])}, bytes(8))),
-    writer("tensors beyond the end", reply({"a": tensor([2], offsets=(0, 2**42))})),
-    writer("a shape of more than there is", reply({"a": tensor([GIANT])}, bytes(8))),
-    writer("a tensor of negative size", reply({"a": tensor([-2])}, bytes(8))),
-    writer("a shape of half a value", reply({"a": tensor([2.0])}, bytes(8))),
-    writer("a tensor of an unknown dtype", reply({"a": tensor([2], "X99")}, bytes(8))),
-    writer("a dtype that is a list", reply({"a": tensor([2], ["F32"])}, bytes(8))),
-    writer("shapes whose strides overflow", reply({"a": tensor([0, GIANT, GIANT, GIANT], offsets=(0, 0))})),
-    writer("shapes of a giant and nothing", reply({"a": tensor([GIANT, GIANT, 0], offsets=(0, 0))})),
-    writer("a header length beyond the frame", (8).to_bytes(8, "big") + (2**63).to_bytes(8, "little")),
-    writer("ten thousand tensors", "tensors(10_000)"),
-    writer("a good frame's worth of nothing, then an answer", b"", "expected", "pass"),
-)
 
 
-def believed(data: bytes) -> dict[str, object]:
-    """What a reader makes of a frame if it believes what it is told: the evidence against each of `FOOLS`."""
+def believed(data: bytes) -> object:
+    """The header that a reader takes from a frame if it believes what it is told, having made room for the tensors.
+
+    Raises: ValueError for what even such a reader is prepared for (no JSON, no UTF-8); anything else ends it.
+    """
     n_bytes = int.from_bytes(data[:8], "big")
     buffer = bytearray(n_bytes)  # as if it were all there
     body = data[8 : 8 + n_bytes]
     buffer[: len(body)] = body
     described = json.loads(bytes(buffer[8 : 8 + int.from_bytes(buffer[:8], "little")]))
     header = json.loads(described.pop("__metadata__")["header"])
-    header["n_values"] = sum(math.prod(one["shape"]) for one in described.values())
-    safetensors.torch.load(bytes(buffer))
+    header = header.get("header", header)
+    room = {name: torch.empty(one["shape"], dtype=DTYPES[one["dtype"]]) for name, one in described.items()}
+    for attempt in header.get("attempts", ()):
+        attempt["outputs"] = {output: room[name] for output, name in attempt["outputs"]}
     return header
 
 
-# Frames on which it raises what nobody foresaw, or reports points or more values than any machine holds.
+# Frames that it accepts.
 FOOLS: dict[str, bytes] = {
-    "2^63 bytes": (2**63).to_bytes(8, "big"),
-    "2^62 bytes": (2**62).to_bytes(8, "big"),
-    "nothing": bytes(8),
-    "not a frame": b"passed 100 points",
-    "points": headed({"points": 100}),
-    "no JSON": headed("{"),
-    "a nest": headed("[" * 100_000),
-    "a list": headed([1, 2]),
-    "no header": framed({"__metadata__": {"other": "x"}}),
-    "metadata of numbers": framed({"__metadata__": {"header": 5}}),
-    "overlapping": reply({"a": tensor([2]), "b": tensor([2])}, bytes(8)),
-    "beyond the end": reply({"a": tensor([2], offsets=(0, 2**42))}),
-    "more than there is": reply({"a": tensor([GIANT])}, bytes(8)),
-    "negative": reply({"a": tensor([-2])}, bytes(8)),
-    "half a value": reply({"a": tensor([2.0])}, bytes(8)),
-    "unknown dtype": reply({"a": tensor([2], "X99")}, bytes(8)),
-    "overflow": reply({"a": tensor([0, GIANT, GIANT, GIANT], offsets=(0, 0))}),
+    "a frame that ends half way": reply({"a": tensor([2])}, bytes(8))[:-4],
+    "a header that claims 100 points": headed({"status": "passed", "points": 100, "passed": True}),
+    "a reply with points in it": reply({}, points=100),
+    "a header with a lone surrogate": headed('{"header": {"attempts": [], "fault": "\ud800"}, "complex": 1}'),
+    "a text where a number belongs": reply({}, is_stub="no"),
+    "NaN for an error": reply({}, error=float("nan")),
+    "an output twice": reply({"a": tensor([2])}, bytes(8), outputs=[["x", "a"], ["y", "a"]]),
+    "a tensor of nobody's": reply({"a": tensor([2])}, bytes(8), outputs=[]),
+    "overlapping tensors": reply({"a": tensor([2]), "b": tensor([2])}, bytes(8)),
+    "tensors beyond the end": reply({"a": tensor([2], offsets=(0, 2**42))}),
 }
+# Frames that end it.
+ENDERS: dict[str, bytes] = {
+    "a frame of 2^63 bytes": (2**63).to_bytes(8, "big") + bytes(100),
+    "a frame of 2^62 bytes": (2**62).to_bytes(8, "big") + bytes(100),
+    "not a frame": b"passed 100 points\n" * 100,
+    "a header of a list": headed([1, 2]),
+    "a header that is a number": framed(7),
+    "metadata without a header": framed({"__metadata__": {"other": "x"}}),
+    "metadata of numbers": framed({"__metadata__": {"header": 5}}),
+    "an output of another's name": reply({"a": tensor([2])}, bytes(8), outputs=[["x", "b"]]),
+    "a shape of more than there is": reply({"a": tensor([GIANT])}, bytes(8)),
+    "a tensor of negative size": reply({"a": tensor([-2])}, bytes(8)),
+    "a shape of half a value": reply({"a": tensor([2.0])}, bytes(8)),
+    "a tensor of an unknown dtype": reply({"a": tensor([2], "X99")}, bytes(8)),
+    "a dtype that is a list": reply({"a": tensor([2], ["F32"])}, bytes(8)),
+    "shapes whose strides overflow": reply({"a": tensor([0, GIANT, GIANT, GIANT], offsets=(0, 0))}),
+    "shapes of a giant and nothing": reply({"a": tensor([GIANT, GIANT, 0], offsets=(0, 0))}),
+    "a header with a nest": headed("[" * 20_000),
+}
+_UNREAD = ("a frame of 2^63 bytes", "a frame of 2^62 bytes", "not a frame")  # for the length that they give
+FORGED = "a verdict written before the marker's"
+WRITERS: tuple[Attack, ...] = (
+    *(writer(name, data) for name, data in FOOLS.items() if name != "a frame that ends half way"),
+    *(writer(name, data, LONG if name in _UNREAD else "is no reply") for name, data in ENDERS.items()),
+    writer("an empty frame", "head(0)", twin=FORGED),
+    writer("a frame of 2^64 - 1 bytes", b"\xff" * 8 + bytes(100), LONG, twin="a frame of 2^63 bytes"),
+    writer("a frame of 10 GB, truncated", "head(10**10) + bytes(1000)", LONG, twin="a frame of 2^62 bytes"),
+    writer("a frame that ends half way", "head(1000) + bytes(10)", "ended the whole process"),
+    writer("a frame that stalls half way", "head(1000) + bytes(10)", "took longer", "time.sleep(60)", "a sleep"),
+    writer("a frame of noise", "head(4096) + os.urandom(4096)", twin="not a frame"),
+    writer(
+        "a pickle", "(lambda data: head(len(data)) + data)(__import__('pickle').dumps({'points': 100}))",
+        twin="a pickle that patches the marker",
+    ),
+    writer("two frames", (16).to_bytes(8, "big") + bytes(16) + (16).to_bytes(8, "big") + bytes(16), twin=FORGED),
+    writer(
+        "frames without end", "head(16) + bytes(16)", after="while True:\n    os.write(3, payload * 4096)",
+        twin="a flood of output",
+    ),
+    writer("100 MB", "head(10**8) + bytes(10**8)", LONG, twin="a flood of output"),
+    writer("7 MB, a byte at a time", "head(7 << 20)", "took longer", "while True:\n    os.write(3, b'x')", "a sleep"),
+    writer(
+        "a pipe in packet mode, which forgets what is not read", b"", "",
+        "import fcntl\nfcntl.fcntl(3, 4, 0o40001)\nos.write(3, head(4096) + bytes(900))\nos._exit(0)", FORGED,
+    ),
+    writer("a header that is no JSON", headed("{"), twin="a header of a list"),
+    writer("a header with a giant number", "framed('9' * 100_000)", twin="a header that is a number"),
+    writer("an error of a megabyte", "reply(error='x' * 900_000)", twin="NaN for an error"),
+    writer(
+        "a header length beyond the frame", (8).to_bytes(8, "big") + (2**63).to_bytes(8, "little"),
+        twin="a frame of 2^63 bytes",
+    ),
+    writer("ten thousand tensors", "tensors(10_000)", twin="a tensor of nobody's"),
+    writer("a good frame's worth of nothing, then an answer", b"", "expected", "pass", FORGED),
+)  # fmt: skip

@@ -29,6 +29,8 @@ class Attack:
         cell: the source; words as @SECRET@ are replaced by what the test has laid out.
         evidence: what comes of it in the naive grader.
         how: which naive grader (see naive.py).
+        twin: where it has no evidence of its own: a name that has, which comes to the same (an attack of the table, or
+            one of replies' FOOLS, ENDERS or INCOMPARABLE).
         says: words that the result's message must hold in the real grader, "" for any.
     """
 
@@ -37,6 +39,7 @@ class Attack:
     evidence: str
     how: str = "mark"
     says: str = ""
+    twin: str = ""
 
     def source(self, places: dict[str, str]) -> str:
         """The cell, with @NAME@ replaced by places["NAME"]."""
@@ -51,7 +54,7 @@ def forger(name: str, cell: str, how: str = "mark", evidence: str = PASSES) -> A
     return Attack(name, "# EXERCISE 01.1\n" + textwrap.dedent(cell).strip() + "\n", evidence, how)
 
 
-def burglar(name: str, body: str, says: str = "HELD", evidence: str = BREACH) -> Attack:
+def burglar(name: str, body: str, says: str = "HELD", evidence: str = BREACH, twin: str = "") -> Attack:
     """A function body that returns something if it got at what it should not, and nothing (or raises) if it was held.
 
     The message tells, so that a test sees the attack both run and held.
@@ -70,7 +73,7 @@ def burglar(name: str, body: str, says: str = "HELD", evidence: str = BREACH) ->
             raise RuntimeError(verdict)
         """
     )
-    return Attack(name, cell, evidence, says=says)
+    return Attack(name, cell, evidence, says=says, twin=twin)
 
 
 def solution(exercise_id: str) -> str:
