@@ -1,6 +1,5 @@
 """Frames as bytes: what goes in comes out, and nothing hostile gets further than FrameError."""
 
-import contextlib
 import json
 import math
 import os
@@ -10,12 +9,11 @@ import threading
 import time
 
 import pytest
-import safetensors.torch
 import torch
 
 from course_lib.grading.sandbox import wire
 from course_lib.grading.sandbox.frames import read_reply
-from course_lib.grading.sandbox.wire import Frame, FrameError, pack, read_frame, unpack, write_frame
+from course_lib.grading.sandbox.wire import Frame, FrameError, pack, read_exactly, read_frame, unpack, write_frame
 
 
 def _again(frame):
@@ -145,9 +143,9 @@ def test_hostile_bytes_are_refused_by_name(name):
 def test_of_an_entry_that_is_there_twice_the_one_used_is_the_one_checked():
     twice = b'{"__metadata__": {"header": "{\\"header\\": {}, \\"complex\\": []}"}, "a": %s, "a": %s}'
     odd, fine = json.dumps(_entry(shape=[1] * 40)).encode(), json.dumps(_entry()).encode()
-    for data in (_bytes(twice % (odd, fine), b"\0" * 4), _bytes(twice % (fine, odd), b"\0" * 4)):
-        with contextlib.suppress(FrameError):  # this, or the right one
-            assert unpack(data).tensors["a"].shape == (1,)
+    assert unpack(_bytes(twice % (odd, fine), b"\0" * 4)).tensors["a"].shape == (1,)
+    with pytest.raises(FrameError, match="<= 16 axes"):
+        unpack(_bytes(twice % (fine, odd), b"\0" * 4))
 
 
 def test_bytes_that_are_no_truth_values_become_some():
@@ -187,7 +185,7 @@ def test_frames_through_a_pipe():
     writer = threading.Thread(target=lambda: [write_frame(into, frame) for frame in frames] and os.close(into))
     writer.start()
     for frame in frames:
-        back = read_frame(out, 1 << 20, time.monotonic() + 60)
+        back = read_frame(out, 1 << 20)
         assert back.header == frame.header and torch.equal(back.tensors["x"], frame.tensors["x"])
     assert read_frame(out, 1 << 20) is None
     writer.join()
@@ -206,17 +204,19 @@ def test_streams_that_end_within_a_frame_or_promise_too_much(data, why):
 def test_a_stream_that_stalls_is_given_up_at_the_deadline(data):
     out, into = _pipe(data, close=False)
     with pytest.raises(FrameError, match="nothing more came"):
-        read_frame(out, 1000, time.monotonic() + 0.05)
+        read_exactly(out, 28, time.monotonic() + 0.05)
     os.close(into)
 
 
 def test_no_pickle_is_ever_made(monkeypatch):
     import pickle
 
-    def refuse(*arguments, **named):
-        raise AssertionError("a pickle")
+    class Refused:
+        def __init__(self, *arguments, **named):
+            raise AssertionError("a pickle")
 
-    for name in ("dumps", "loads", "dump", "load", "Unpickler"):
-        monkeypatch.setattr(pickle, name, refuse)
+    for name in ("dumps", "loads", "dump", "load", "Pickler", "Unpickler"):
+        monkeypatch.setattr(pickle, name, Refused)
     assert _again(Frame({"a": 1}, {"x": torch.ones(2)})).tensors["x"].tolist() == [1, 1]
-    assert b"pickle" not in safetensors.torch.save({"x": torch.ones(2)})
+    with pytest.raises(AssertionError, match="a pickle"):
+        torch.save(torch.ones(2), os.devnull)

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from course_lib.grading.cells import Cell, Notes, UnreadableNotebook, read_cells
+from course_lib.grading.cells import TEXT_STUB, Cell, Notes, UnreadableNotebook, read_cells
 from course_lib.grading.denied import denied_name
 from course_lib.grading.platforms import printable
 from course_lib.grading.submissions import Content
@@ -27,7 +27,6 @@ _EXERCISE = re.compile(r"^[ \t]*+#++[ \t]*+EXERCISE[ \t]++([0-9]{1,2})\.([0-9]{1
 _WRITTEN = re.compile(r"^[ \t]*+<!--[ \t]*+WRITTEN[ \t]++([0-9]{2}\.[0-9]{1,3})\b[^>\n]*-->[ \t]*+$", re.M)
 _CHECK = re.compile(r"""^check\(\s*+["']([0-9]{2}\.[0-9]{1,3})["']""", re.M)
 _STUB = re.compile(r"^[ \t]*+raise NotImplementedError\b", re.M)
-_TEXT_STUB = "*Your answer here.*"
 
 
 @dataclass(frozen=True)
@@ -196,7 +195,7 @@ def _written(cells: Sequence[Cell], wanted: frozenset[str], notes: Notes) -> dic
 
 
 def _joined(one: str, texts: list[str], notes: Notes) -> str:
-    real = list(dict.fromkeys(text for text in texts if text and text != _TEXT_STUB))
+    real = list(dict.fromkeys(text for text in texts if text and text != TEXT_STUB))
     if len(real) > 1:
         notes.add(f"question {one} has {len(real)} different cells; all of them are shown to who marks it")
     text = "\n\n".join(real)

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-MAX_NOTEBOOK_BYTES = 32 << 20
+from course_lib.grading.zipped import MAX_BYTES
+
+TEXT_STUB = "*Your answer here.*"  # what a written answer's cell holds before there is one
 MAX_VALUES = 2_000_000  # lists, objects and items: 32 MB of nothing but brackets would take 2 GB of memory to hold
 MAX_NOTES = 30
 _ID = re.compile(r"[0-9]{2}\.[0-9]{1,3}")
@@ -59,8 +61,8 @@ def read_cells(data: bytes, notes: Notes) -> list[Cell]:
 
 
 def _parse(data: bytes) -> Any:
-    if len(data) > MAX_NOTEBOOK_BYTES:
-        raise UnreadableNotebook(f"it has more than {MAX_NOTEBOOK_BYTES >> 20} MB; clear its outputs and save it")
+    if len(data) > MAX_BYTES:
+        raise UnreadableNotebook(f"it has more than {MAX_BYTES >> 20} MB; clear its outputs and save it")
     head = data[:64].lstrip(b"\xef\xbb\xbf \t\r\n")
     if not head and not data.strip():
         raise UnreadableNotebook("the file is empty")

@@ -101,14 +101,13 @@ def _is_several(below: Iterable[tuple[str, ...]]) -> bool:
     """True if the same notebook lies in two folders, or in two files that tell their students apart."""
     holders = defaultdict(set)
     below = list(below)
-    platform = platform_of(parts[0] for parts in below if len(parts) == 1)
-    if platform:
+    if platform_of(parts[0] for parts in below if len(parts) == 1):
         return True
     for parts in below:
         if not is_read(parts[-1]):
             continue
         file = notebook_number(parts[-1]) or parts[-1].casefold()
-        student = read_name(parts[0], platform).student if len(parts) == 1 else parts[0]
+        student = read_name(parts[0], "").student if len(parts) == 1 else parts[0]
         if student:
             holders[file].add(student)
     return any(len(students) > 1 for students in holders.values())

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from course_lib.executing import execute_notebook, write_text_atomically
+from course_lib.grading.cells import TEXT_STUB
 from course_lib.grading.colab import BADGE_LINE, SETUP_MARK, ReleaseError, badge, repository, setup_source
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ WRITTEN_MARK = re.compile(r"^<!-- WRITTEN (\d\d\.\d+) points=(\d+(?:\.\d+)?) -->
 COMPARED_MARK = "NBVAL_CHECK_OUTPUT"
 SOLUTION_MARK, HIDDEN_MARK = "BEGIN SOLUTION", "BEGIN HIDDEN TESTS"
 CODE_STUB = "# YOUR CODE HERE\nraise NotImplementedError"
-TEXT_STUB = "*Your answer here.*"
 
 
 def release(root: Path, *, check: bool = False, refresh: bool = False) -> list[Path]:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from course_lib.exercises import FAILED, PASSED
+from course_lib.exercises.attempts import READY_NAMES
 from course_lib.grading.results import REFUSED, STOPPED, SubmissionResult
 from course_lib.grading.tokens import COMMENT, NAME, NEWLINE, NUMBER, STRING, content_of, tokens
 
@@ -23,7 +24,7 @@ MIN_TOKENS = 30  # below the signature; shorter answers come out the same by the
 MAX_CHARS = 20_000  # of an answer that is brought to one form; longer ones are compared as they are
 COMMON_SHARE = 1 / 3  # of those who answered: what so many have in common is the usual way to do it
 MIN_COMMON = 5  # students
-_KEPT = {*keyword.kwlist, *dir(builtins), "torch", "math", "nn", "F", "np"}  # names that mean the same to everybody
+_KEPT = {*keyword.kwlist, *dir(builtins), *READY_NAMES}  # names that mean the same to everybody
 _STUB = ["raise", "NotImplementedError"]
 
 _Token = tuple[str, str]

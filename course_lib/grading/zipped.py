@@ -40,12 +40,6 @@ class Place:
     inside: tuple[str, ...] = ()
     is_class: bool = False
 
-    def size(self) -> int:
-        """In bytes, as the file system or the zip tells. Raises: UnreadableFile."""
-        if self.inside:
-            return _member(self._container(), self.inside[-1]).file_size
-        return _status(self.path).st_size
-
     def read(self, max_bytes: int = MAX_BYTES) -> bytes:
         """Raises: UnreadableFile if it is larger, damaged, encrypted, a link or gone."""
         if not self.inside:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from course_lib.grading.assignment import Assignment, AssignmentError
-from course_lib.grading.release import TEXT_STUB, WRITTEN_MARK, serialise
+from course_lib.grading.cells import TEXT_STUB
+from course_lib.grading.release import WRITTEN_MARK, serialise
 from course_lib.grading.reports.tables import write_file
 from course_lib.grading.reports.texts import visible
 from course_lib.grading.results import (

@@ -18,19 +18,19 @@ FOLDER = "gradescope"
 
 
 def results_json(assignment: Assignment, result: SubmissionResult, standing: Standing) -> str:
-    """Of the exercises; Gradescope has its own place for marking by hand."""
+    """Of the exercises, which all have points; Gradescope has its own place for marking by hand."""
     written = ", ".join(f"{one.written_id} ({count(one.points, 'point')})" for one in assignment.written)
     lines = [one_line(note) for note in result.notes[:20]]
     lines += [f"Written answers are marked by hand: {written}"] if written else []
     body = {
-        "score": round(standing.points or 0, 4),
+        "score": round(standing.points, 4),
         "output": "\n".join(lines),
         "output_format": "text",
         "test_output_format": "text",
         "test_name_format": "text",
         "visibility": "visible",
         "stdout_visibility": "hidden",
-        "tests": [_test(one, standing.exercises.get(one.exercise_id) or 0) for one in result.exercises],
+        "tests": [_test(one, standing.exercises[one.exercise_id]) for one in result.exercises],
     }
     return json.dumps(body, ensure_ascii=True, allow_nan=False, indent=1) + "\n"
 

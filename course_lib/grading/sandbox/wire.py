@@ -63,10 +63,10 @@ def pack(frame: Frame) -> bytes:
     return safetensors.torch.save(dense, {"header": header})
 
 
-def unpack(data: bytes, max_header: int = MAX_HEADER) -> Frame:
+def unpack(data: bytes) -> Frame:
     """Raises: FrameError, which names what is wrong, for anything that `pack` could not have made."""
-    if len(data) < 8 or (n_header := int.from_bytes(data[:8], "little")) > min(max_header, len(data) - 8):
-        raise FrameError(f"a frame of {len(data)} bytes whose header is cut short or longer than {max_header} bytes")
+    if len(data) < 8 or (n_header := int.from_bytes(data[:8], "little")) > min(MAX_HEADER, len(data) - 8):
+        raise FrameError(f"a frame of {len(data)} bytes whose header is cut short or longer than {MAX_HEADER} bytes")
     described = _json_object(data[8 : 8 + n_header], "safetensors header")
     metadata = described.pop("__metadata__", None)
     if not isinstance(metadata, dict) or set(metadata) != {"header"} or not isinstance(metadata["header"], str):
@@ -142,25 +142,25 @@ def write_frame(fd: int, frame: Frame) -> None:
         view = view[os.write(fd, view) :]
 
 
-def read_frame(fd: int, max_bytes: int, deadline_s: float | None = None) -> Frame | None:
-    """None at the end of the stream; deadline_s: on time.monotonic's clock.
+def read_frame(fd: int, max_bytes: int) -> Frame | None:
+    """None at the end of the stream.
 
-    Raises: FrameError if it is cut short, stalls, or is longer than max_bytes.
+    Raises: FrameError if it is cut short or longer than max_bytes.
     """
-    head = read_exactly(fd, 8, deadline_s)
+    head = read_exactly(fd, 8)
     if not head:
         return None
     n_bytes = int.from_bytes(head, "big")
     if len(head) < 8 or n_bytes > max_bytes:
         raise FrameError(f"a frame that is cut short or longer than {max_bytes} bytes (got length {n_bytes})")
-    data = read_exactly(fd, n_bytes, deadline_s)
+    data = read_exactly(fd, n_bytes)
     if len(data) < n_bytes:
         raise FrameError(f"a frame of {n_bytes} bytes was cut short after {len(data)}")
     return unpack(data)
 
 
 def read_exactly(fd: int, n_bytes: int, deadline_s: float | None = None) -> bytes:
-    """Fewer only where the stream ends.
+    """Fewer only where the stream ends; deadline_s: on time.monotonic's clock.
 
     Raises: FrameError if they have not all come by the deadline.
     """
