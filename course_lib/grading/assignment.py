@@ -24,6 +24,7 @@ from course_lib.grading.release import WRITTEN_MARK
 from course_lib.profiles import checkout_dir
 
 FORMAT = 1
+ASSIGNMENT_FILE = "assignment.toml"
 NAME = re.compile(r"[A-Za-z0-9_-]+")
 SALT = re.compile(r"[A-Za-z0-9+/=_-]+")  # nothing that a TOML string would have to escape
 DOTTED_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)

@@ -15,7 +15,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from course_lib.grading.assignment import Assignment, read_assignment, write_assignment
+from course_lib.grading.assignment import ASSIGNMENT_FILE, Assignment, read_assignment, write_assignment
 from course_lib.grading.background import in_background
 from course_lib.grading.cluster import Cluster
 from course_lib.grading.marking import Marker
@@ -30,8 +30,6 @@ from course_lib.grading.sandbox.launch import Limits, Sandbox
 from course_lib.grading.submissions import Submission, digest_of, find_submissions
 from course_lib.grading.unmarked import not_graded, read_unmarked
 from course_lib.grading.versions import code_digest
-
-ASSIGNMENT_FILE = "assignment.toml"
 
 
 class GradeError(RuntimeError):

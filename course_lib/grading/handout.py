@@ -12,14 +12,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from course_lib.executing import write_text_atomically
-from course_lib.grading.assignment import Assignment, AssignmentError, choose, read_assignment, write_assignment
+from course_lib.grading.assignment import (
+    ASSIGNMENT_FILE,
+    Assignment,
+    AssignmentError,
+    choose,
+    read_assignment,
+    write_assignment,
+)
 from course_lib.grading.release import serialise
 from course_lib.grading.sandbox.launch import Sandbox
 from course_lib.grading.sandbox.sandboxes import SandboxError
 from course_lib.grading.tailored import points_text, posed, solved
 from course_lib.grading.validate import validate
-
-ASSIGNMENT_FILE = "assignment.toml"
 
 
 class HandoutError(Exception):
@@ -54,26 +59,26 @@ def release_to(
     elif earlier is not None and salt != earlier.salt:
         tell(f"another salt than in {there}: answers will be tried on other inputs than before")
     numbers = [one.zfill(2) for one in _listed(notebooks)]
-    assignment = choose(
-        numbers,
-        _listed(exercises),
-        {one: _number(text) for one, text in _pairs("--points", points)},
-        {one: [*_listed(text)] for one, text in _pairs("--deny", deny)},
-        name=name or folder.resolve().name,
-        salt=salt or None,
-        root=root,
-    )
+    worth = {one: _number(text) for one, text in _pairs("--points", points)}
+    denied = {one: [*_listed(text)] for one, text in _pairs("--deny", deny)}
+    called = name or folder.resolve().name
+    assignment = choose(numbers, _listed(exercises), worth, denied, name=called, salt=salt or None, root=root)
     changes = [*(_changes(earlier, assignment) if earlier else ())]
     changes += _vanishing(root, folder, numbers or assignment.notebooks)
+    _refuse_changes(folder, changes, replace)
+    for change in changes:
+        tell(f"replaced: {change}")
+    return hand_out(root, folder, assignment, numbers, tell)
+
+
+def _refuse_changes(folder: Path, changes: list[str], replace: bool) -> None:
+    """Raises: HandoutError."""
     if changes and not replace:
         listed = "\n".join(f"  - {change}" for change in changes)
         raise HandoutError(
             f"not released: {folder} holds another release, and with these options\n{listed}\n"
             f"Give that release's options again ({ASSIGNMENT_FILE} has its choices), another folder, or --replace"
         )
-    for change in changes:
-        tell(f"replaced: {change}")
-    return hand_out(root, folder, assignment, numbers, tell)
 
 
 def _changes(old: Assignment, new: Assignment) -> Iterator[str]:

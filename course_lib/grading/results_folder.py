@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from course_lib.grading.reports.tables import write_file
 from course_lib.grading.results import SubmissionResult, result_path
 
 FOLDERS = ("results", "feedback", "gradescope", "nbgrader")  # of OUT, which hold nothing but what the grader makes
@@ -70,10 +70,7 @@ class ResultsFolder:
     def write(self, result: SubmissionResult) -> None:
         """Not synchronised with the disk: that would cost more than to mark again the few that a power cut tears, which
         `read` refuses."""
-        path = result_path(self._out_dir, result.student)
-        temporary = path.with_name(f".{path.name}.tmp")
-        temporary.write_text(result.to_json(), "utf-8")
-        os.replace(temporary, path)
+        write_file(result_path(self._out_dir, result.student), result.to_json())
 
     def others(self, students: Iterable[str]) -> list[str]:
         """Names of results that are none of these students'."""

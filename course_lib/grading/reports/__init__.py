@@ -11,8 +11,9 @@ from course_lib.grading.assignment import Assignment, AssignmentError
 from course_lib.grading.reports import feedback, gradescope
 from course_lib.grading.reports.hand_marks import HandMarks, read_hand_marks
 from course_lib.grading.reports.roster import RosterError, read_roster
+from course_lib.grading.reports.similar import write_similar
 from course_lib.grading.reports.tables import absent_row, grades_header, grades_row, write_csv, write_file
-from course_lib.grading.reports.texts import one_line
+from course_lib.grading.reports.texts import first_names, one_line
 from course_lib.grading.reports.uploads import Uploads
 from course_lib.grading.results import SubmissionResult, slug
 
@@ -56,10 +57,7 @@ def write_reports(
     uploads = Uploads(assignment, people, with_total=marks.has_written)
     notes += _write_one_by_one(out_dir, assignment, results, marks, uploads)
     notes += uploads.write(out_dir)
-    if similarity:
-        from course_lib.grading.reports.similar import write_similar
-
-        notes += write_similar(out_dir, assignment, results)
+    notes += write_similar(out_dir, assignment, results) if similarity else ()
     if trouble:
         trouble.notes = notes
         raise trouble
@@ -114,8 +112,7 @@ def _write_one_by_one(
 def _changed(students: list[str]) -> tuple[str, ...]:
     if not students:
         return ()
-    shown = ", ".join(students[:10]) + (f" and {len(students) - 10} more" if len(students) > 10 else "")
     return (
-        f"handed in another answer than was marked by hand, so that mark is left out of all reports: {shown}; mark it "
-        "again in the formgrader, and start the same command again",
+        "handed in another answer than was marked by hand, so that mark is left out of all reports: "
+        f"{first_names(students, 300)}; mark it again in the formgrader, and start the same command again",
     )

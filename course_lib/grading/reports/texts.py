@@ -63,9 +63,9 @@ def count(n: float, noun: str) -> str:
     return f"{number(n)} {noun}" + ("" if n == 1 else "s")
 
 
-def first_names(names: Sequence[str]) -> str:
+def first_names(names: Sequence[str], max_chars: int = 60) -> str:
     """The first ten, each in one line, and how many more there are."""
-    shown = ", ".join(one_line(name, 60) for name in names[:10])
+    shown = ", ".join(one_line(name, max_chars) for name in names[:10])
     return shown + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 

@@ -10,7 +10,7 @@ from course_lib.grading.reports import canvas, moodle
 from course_lib.grading.reports.hand_marks import Standing
 from course_lib.grading.reports.roster import Person, Roster, from_file_names
 from course_lib.grading.reports.tables import Row, write_csv
-from course_lib.grading.reports.texts import one_line
+from course_lib.grading.reports.texts import first_names
 from course_lib.grading.results import SubmissionResult
 
 _NOBODY = ("", "Student, Test")  # Canvas's own, who tries what students see
@@ -114,5 +114,4 @@ def _student(row: tuple[str, str, Row]) -> str:
 
 
 def _names(students: list[str]) -> str:
-    shown = ", ".join(one_line(student, 60) for student in sorted(students)[:10])
-    return shown + (f" and {len(students) - 10} more" if len(students) > 10 else "")
+    return first_names(sorted(students))
