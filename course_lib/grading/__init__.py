@@ -1,1 +1,1 @@
-"""Tools for instructors: hand out (`course release`), mark (`course grade`). Nothing here is needed to take the course."""
+"""Tools for instructors: hand out (`course release`), mark (`course grade`). Learners need none of it."""
