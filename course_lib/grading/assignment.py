@@ -161,10 +161,7 @@ def choose(
 
 
 def written_questions(root: Path | None = None) -> dict[str, float]:
-    """Points of each written question of the learners' notebooks, by id, in order.
-
-    Raises: AssignmentError where the course's repository is not at hand.
-    """
+    """Points of each written question of the notebooks, by id, in order. Raises: AssignmentError without repository."""
     root = root or checkout_dir()
     if root is None or not (root / "notebooks").is_dir():
         raise AssignmentError("need the course's repository, for notebooks/: clone it, and `pip install -e .` there")

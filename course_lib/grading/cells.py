@@ -45,6 +45,11 @@ class Notes:
             self.lines.append(line)
 
 
+def grade_id(kind: str, question_id: str) -> str:
+    """What `course release` calls a cell in nbgrader's metadata: of ("check", "01.2"), check-01-2."""
+    return f"{kind}-{question_id}".replace(".", "-")
+
+
 def read_cells(data: bytes, notes: Notes) -> list[Cell]:
     """The cells of a notebook of format 4, or of an older one. Raises: UnreadableNotebook, and nothing else."""
     notebook = _parse(data)
@@ -124,8 +129,8 @@ def _claims(metadata: Any) -> dict[str, str]:
         found = {name: value for name, value in claims.items() if isinstance(value, str) and _ID.fullmatch(value)}
         if found:
             return found
-    grade_id = nbgrader.get("grade_id") if isinstance(nbgrader, dict) else None
-    found = _GRADE_ID.fullmatch(grade_id) if isinstance(grade_id, str) else None
+    name = nbgrader.get("grade_id") if isinstance(nbgrader, dict) else None
+    found = _GRADE_ID.fullmatch(name) if isinstance(name, str) else None
     return {found[1]: f"{found[2]}.{found[3]}"} if found else {}
 
 

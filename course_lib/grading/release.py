@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from course_lib.executing import execute_notebook, write_text_atomically
-from course_lib.grading.cells import TEXT_STUB
+from course_lib.grading.cells import TEXT_STUB, grade_id
 from course_lib.grading.colab import BADGE_LINE, SETUP_MARK, ReleaseError, badge, repository, setup_source
 
 if TYPE_CHECKING:
@@ -189,17 +189,17 @@ def _put_metadata(cell: NotebookNode, where: str) -> None:
         if SOLUTION_MARK not in source:
             raise ReleaseError(f"{where}: exercise {exercise[1]} has no '### {SOLUTION_MARK}' region to clear")
         metadata["course"] = {"exercise": exercise[1]}
-        metadata["nbgrader"] = _nbgrader(f"exercise-{exercise[1]}", solution=True)
+        metadata["nbgrader"] = _nbgrader(grade_id("exercise", exercise[1]), solution=True)
     elif cell.cell_type == "markdown" and written:
         metadata["course"] = {"written": written[1]}
-        metadata["nbgrader"] = _nbgrader(f"written-{written[1]}", solution=True, points=_number(written[2]))
+        metadata["nbgrader"] = _nbgrader(grade_id("written", written[1]), solution=True, points=_number(written[2]))
     elif SOLUTION_MARK in source:
         raise ReleaseError(f"{where}: a solution outside an exercise; begin the cell with '# EXERCISE NN.N'")
     elif cell.cell_type == "code" and HIDDEN_MARK in source:
-        metadata["nbgrader"] = _nbgrader(f"hidden-{cell.id}", points=0)
+        metadata["nbgrader"] = _nbgrader(grade_id("hidden", cell.id), points=0)
     elif cell.cell_type == "code" and (call := CHECK_CALL.search(source)):
         metadata["course"] = {"check": call[1]}
-        metadata["nbgrader"] = _nbgrader(f"check-{call[1]}", points=_points(call[1], where))
+        metadata["nbgrader"] = _nbgrader(grade_id("check", call[1]), points=_points(call[1], where))
     cell.metadata = type(cell.metadata)(metadata)
 
 
@@ -217,12 +217,12 @@ def _number(text: str) -> int | float:
     return float(text) if "." in text else int(text)
 
 
-def _nbgrader(grade_id: str, *, solution: bool = False, points: float | None = None) -> dict[str, object]:
+def _nbgrader(name: str, *, solution: bool = False, points: float | None = None) -> dict[str, object]:
     """nbgrader's cell metadata; with `points`, the cell is graded."""
     graded = {} if points is None else {"points": points}
     return {
         "schema_version": 3,
-        "grade_id": grade_id.replace(".", "-"),
+        "grade_id": name,
         "grade": points is not None,
         "solution": solution,
         "locked": points is not None and not solution,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from course_lib.grading.assignment import Assignment, AssignmentError
-from course_lib.grading.cells import TEXT_STUB
+from course_lib.grading.cells import TEXT_STUB, grade_id
 from course_lib.grading.release import WRITTEN_MARK, serialise
 from course_lib.grading.reports.tables import write_file
 from course_lib.grading.reports.texts import visible
@@ -168,8 +168,9 @@ def shown_answers(notebook: Mapping[str, Any]) -> dict[str, str]:
     for cell in notebook["cells"]:
         course = cell["metadata"].get("course", {})
         if "exercise" in course or "written" in course:
-            name = f"check-{course['exercise']}" if "exercise" in course else f"written-{course['written']}"
-            found[name.replace(".", "-")] = cell["source"]
+            is_code = "exercise" in course
+            name = grade_id("check", course["exercise"]) if is_code else grade_id("written", course["written"])
+            found[name] = cell["source"]
     return found
 
 

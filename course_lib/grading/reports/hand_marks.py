@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from course_lib.grading.assignment import Assignment
+from course_lib.grading.cells import grade_id
 from course_lib.grading.results import NOT_GRADED, SubmissionResult, student_id
 
 _OF_ASSIGNMENT = """
@@ -103,19 +104,19 @@ class HandMarks:
         texts = {one.written_id: one.text.strip() for one in result.written}
         exercises, written, said, overruled, changed = {}, {}, {}, set(), []
         for one in assignment.exercises:
-            mark = marks.get(_cell("check", one.exercise_id))
+            mark = marks.get(grade_id("check", one.exercise_id))
             exercises[one.exercise_id] = _decided(mark, found.get(one.exercise_id))
             if mark and not mark.is_stale:
                 overruled.add(one.exercise_id)
             changed += [one.exercise_id] if mark and mark.has_lapsed else []
-            if comment := comments.get(_cell("exercise", one.exercise_id)):
+            if comment := comments.get(grade_id("exercise", one.exercise_id)):
                 said[one.exercise_id] = comment
         for one in assignment.written:
             automatic = None if texts.get(one.written_id) else 0.0
-            mark = marks.get(_cell("written", one.written_id))
+            mark = marks.get(grade_id("written", one.written_id))
             written[one.written_id] = _decided(mark, automatic)
             changed += [one.written_id] if mark and mark.has_lapsed else []
-            if comment := comments.get(_cell("written", one.written_id)):
+            if comment := comments.get(grade_id("written", one.written_id)):
                 said[one.written_id] = comment
         return Standing(exercises, written, frozenset(overruled), said, tuple(changed))
 
@@ -139,11 +140,6 @@ def read_hand_marks(gradebook: Path, assignment: Assignment) -> HandMarks:
             connection.close()
     except sqlite3.Error as error:
         raise ValueError(f"{gradebook.name} cannot be read ({error}), so reports are without marks by hand") from error
-
-
-def _cell(kind: str, question_id: str) -> str:
-    """The name that `course release` gives a cell in nbgrader's metadata."""
-    return f"{kind}-{question_id}".replace(".", "-")
 
 
 def _decided(mark: Mark | None, automatic: float | None) -> float | None:
