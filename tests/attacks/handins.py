@@ -12,6 +12,8 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+from handed_in import zipped
+
 NAME = "01_sound_as_data.ipynb"
 
 
@@ -97,14 +99,6 @@ NOTEBOOKS: dict[str, bytes] = {
         WRONG, {"cell_type": "markdown", "metadata": {}, "source": f"<!-- WRITTEN 01.5 points=3 -->\n{ACTING}"}
     ),
 }  # fmt: skip
-
-
-def zipped(files: dict[str, bytes]) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    return out.getvalue()
 
 
 def _link() -> bytes:
