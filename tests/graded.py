@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from distributed import LocalCluster
+from reported import files_in
 from typer.testing import CliRunner, Result
 
 from course_lib import cli
@@ -64,8 +65,7 @@ def hand_in(folder: Path, student: str, answer: str) -> None:
 
 def tree(out_dir: Path) -> dict[str, bytes]:
     """Every file's bytes, but for the lock's."""
-    files = {path.relative_to(out_dir).as_posix(): path for path in out_dir.rglob("*") if path.is_file()}
-    return {name: path.read_bytes() for name, path in files.items() if name != ".lock"}
+    return {name: data for name, data in files_in(out_dir).items() if name != ".lock"}
 
 
 def results(out_dir: Path) -> dict[str, SubmissionResult]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from reported import files_in
 from typer.testing import CliRunner
 
 from course_lib.cli import app
@@ -112,14 +113,10 @@ def test_notebooks_that_are_no_longer_chosen_go_and_others_stay(tmp_path, truste
     assert sorted(path.name for path in own.parent.iterdir()) == ["00_start_here.ipynb", "my_own.ipynb"]
 
 
-def _bytes(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.*")}
-
-
 def test_earlier_choices_are_never_undone_without_a_word(tmp_path, trusted):
     first = {"notebooks": "01", "exercises": "01.1,01.2", "points": ["01.2=5"], "deny": ["01.2=torch.fft,torch.linalg"]}
     released(tmp_path, name="midterm", **first)
-    before = _bytes(tmp_path)
+    before = files_in(tmp_path)
     with pytest.raises(HandoutError) as refused:
         released(tmp_path, exercises="01.2,01.5,02.1")
     listed = [line.removeprefix("  - ") for line in str(refused.value).splitlines() if line.startswith("  - ")]
@@ -131,9 +128,9 @@ def test_earlier_choices_are_never_undone_without_a_word(tmp_path, trusted):
         "02.1 counts now (3 points)",
         "01.2 was denied torch.fft, torch.linalg, now nothing",
     ]
-    assert "--replace" in str(refused.value) and _bytes(tmp_path) == before
+    assert "--replace" in str(refused.value) and files_in(tmp_path) == before
     released(tmp_path, name="midterm", **first)
-    assert _bytes(tmp_path) == before
+    assert files_in(tmp_path) == before
 
 
 def test_what_is_replaced_is_told(tmp_path, trusted):
