@@ -164,16 +164,17 @@ def test_the_digest_sees_everything_that_a_mark_depends_on():
     assert SMALL.digest() == replace(SMALL).digest()
 
 
-def test_seeds_repeat_and_differ_by_student_exercise_and_salt():
+def test_seeds_repeat_and_differ_by_student_exercise_answer_and_salt():
     seeds = {
-        exercise_seed(salt, student, one)
+        exercise_seed(salt, student, one, answer)
+        for answer in ("def f(): ...", "def f(): ... ")
         for salt in ("s", "t")
         for student in ("ann", "bob", "an", "ann\0", "ann\ud800")
         for one in ("01.1", "01.2")
     }
-    assert len(seeds) == 20 and all(0 <= seed < 2**63 for seed in seeds)
+    assert len(seeds) == 40 and all(0 <= seed < 2**63 for seed in seeds)
     # HMAC-SHA256 by hand, from its definition in RFC 2104.
     key = b"s".ljust(64, b"\0")
-    inner = hashlib.sha256(bytes(k ^ 0x36 for k in key) + b"ann\x0001.1").digest()
+    inner = hashlib.sha256(bytes(k ^ 0x36 for k in key) + b"ann\x0001.1\x00x").digest()
     outer = hashlib.sha256(bytes(k ^ 0x5C for k in key) + inner).digest()
-    assert exercise_seed("s", "ann", "01.1") == int.from_bytes(outer[:8], "big") // 2
+    assert exercise_seed("s", "ann", "01.1", "x") == int.from_bytes(outer[:8], "big") // 2

@@ -10,11 +10,11 @@ import torch
 from here_worker import HereWorker
 
 from course_lib import exercises
-from course_lib.exercises import FAILED, NOT_ATTEMPTED, PASSED, list_exercises
+from course_lib.exercises import FAILED, NOT_ATTEMPTED, PASSED, get_exercise, list_exercises
 from course_lib.exercises.attempts import Attempt
 from course_lib.grading import marking
 from course_lib.grading.answers import Answer
-from course_lib.grading.assignment import Assigned, Assignment
+from course_lib.grading.assignment import Assigned, Assignment, choose
 from course_lib.grading.marking import MESSAGE_CHARS, Marker
 from course_lib.grading.results import MISSING, NOT_GRADED, REFUSED, STOPPED, SubmissionResult
 from course_lib.grading.sandbox import frames
@@ -321,3 +321,25 @@ def bent(tensor, rng):
             torch.full(tensor.shape, -(2**63), dtype=torch.int64),
         ]
     )
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_the_number_of_threads_changes_no_hint(n_threads):
+    """The angle of a silent clip is 0 or pi by the sign of a zero, which the number of threads decides."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        exercise = get_exercise("01.4")
+        source = (
+            "# EXERCISE 01.4\ndef griffin_lim_step(spec, magnitude, n_fft, hop_length):\n"
+            "    window = torch.hann_window(n_fft)\n"
+            "    wave = torch.istft(spec, n_fft, hop_length, window=window)\n"
+            "    return torch.stft(wave, n_fft, hop_length, window=window, return_complex=True).angle()\n"
+        )
+        with Marker(choose(exercises=("01.4",), salt="0" * 32), Sandbox.bubblewrap()) as marker:
+            (result,) = marker.mark("ann", {"01.4": Answer("01.4", source)})
+        assert torch.get_num_threads() == n_threads
+    finally:
+        torch.set_num_threads(before)
+    (slip,) = (one for one in exercise.wrong_answers if one.name == "angle returned")
+    assert result.status == FAILED and result.hint == slip.hint, result.message

@@ -109,12 +109,11 @@ class Assignment:
         return hashlib.sha256(to_toml(self).encode()).hexdigest()
 
 
-def exercise_seed(salt: str, student: str, exercise_id: str) -> int:
-    """The seed of the inputs that this student's answer is tried on, in [0, 2^63): always the same, known to nobody.
+def exercise_seed(salt: str, student: str, exercise_id: str, answer: str) -> int:
+    """The seed of the inputs that an answer is tried on, in [0, 2^63): always the same, known to nobody.
 
-    HMAC-SHA256 (RFC 2104) with the salt as its key.
-    """
-    message = f"{student}\0{exercise_id}".encode("utf-8", "surrogatepass")
+    Another answer gets other inputs: what one hand-in learned is no help to the next. HMAC-SHA256 (RFC 2104)."""
+    message = f"{student}\0{exercise_id}\0{answer}".encode("utf-8", "surrogatepass")
     return int.from_bytes(hmac.digest(salt.encode(), message, "sha256")[:8], "big") >> 1
 
 

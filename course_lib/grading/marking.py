@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from textwrap import dedent
 
+import torch
+
 from course_lib.exercises import FAILED, Exercise, Outcome, compare, draw_trials
 from course_lib.exercises.framework import BrokenExercise
 from course_lib.grading.answers import Answer, denied_name
@@ -56,7 +58,12 @@ class Marker:
 
         Nothing that an answer does ends in an exception here: it costs the student that exercise.
         """
-        return tuple(self._mark_one(task, student, answers.get(task.exercise.id)) for task in self._tasks)
+        n_threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # as in the sandbox: another number rounds otherwise, down to the sign of a zero
+        try:
+            return tuple(self._mark_one(task, student, answers.get(task.exercise.id)) for task in self._tasks)
+        finally:
+            torch.set_num_threads(n_threads)
 
     def close(self) -> None:
         self._worker.close()
@@ -74,7 +81,7 @@ class Marker:
         refusal = answer.problem or _denied(answer.source, task.assigned.deny)
         if refusal:
             return _result(task, REFUSED, refusal, source=answer.source)
-        trials = draw_trials(task.exercise, exercise_seed(self._salt, student, task.exercise.id))
+        trials = draw_trials(task.exercise, exercise_seed(self._salt, student, task.exercise.id, answer.source))
         job = Job(
             source=answer.source,
             function=task.exercise.function,

@@ -111,15 +111,19 @@ def slug(student: str) -> str:
         plain = f"student-{plain}"
     if plain == student == plain.lower() and not _HASHED.search(plain):
         return plain
-    return f"{plain}-{hashlib.sha256(student.encode('utf-8', 'surrogatepass')).hexdigest()[:10]}"
+    return f"{plain}-{hashlib.sha256(student.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
 
 
 def student_id(student: str) -> str:
     """The student's id in nbgrader's gradebook: the name itself where that is plain, else its slug."""
-    return student if _PLAIN_NAME.fullmatch(student) and not _HASHED.search(student) else slug(student)
+    plain = _PLAIN_NAME.fullmatch(student) and not _HASHED.search(student)
+    return student if plain and len(student.encode()) <= _MAX_NAME_BYTES else slug(student)
 
 
-_HASHED = re.compile(r"-[0-9a-f]{10}$")  # what a slug ends with: nobody gets another one's by their name
+# What a slug ends with: nobody gets another one's by their name. 128 bits, as two names with the same end can be looked
+# for; with 40 that takes seconds.
+_HASHED = re.compile(r"-[0-9a-f]{32}$")
+_MAX_NAME_BYTES = 200  # a folder's name may have 255, and nbgrader adds to it
 # A name that is a folder, a glob pattern of nbgrader's and a cell of its unquoted CSV file, and means itself in each.
 _PLAIN_NAME = re.compile(r"\w[\w.@ +-]{0,98}[\w]|\w")
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}  # Windows

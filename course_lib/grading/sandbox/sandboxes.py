@@ -148,7 +148,7 @@ def _bubblewrap(sandbox: Sandbox) -> list[str]:
         words += ["--perms", "0755", "--tmpfs", folder, "--remount-ro", folder]
     for name, path in ours.items():
         words += ["--ro-bind", str(path), name]
-    words += ["--proc", "/proc", "--dir", "/tmp", "--dir", "/dev"]
+    words += ["--proc", "/proc", "--dir", "/tmp", "--dir", f"{INSIDE}/scratch", "--dir", "/dev"]
     for device in ("null", "zero", "urandom", "random"):
         words += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
     words += ["--remount-ro", "/", "--chdir", "/tmp"]

@@ -218,7 +218,7 @@ def become_ready(options: dict, way: str, job_fd: int | None, reply_fd: int) -> 
     try:
         own_bytes = isolation.mapped_bytes()
         if way == SHUT_IN:
-            isolation.enter_child(options["tmpfs_bytes"])
+            isolation.enter_child(options["tmpfs_bytes"], isolation.scratch_folder())
         job = None if job_fd is None else frames.read_job(frames.read_frame(job_fd, 1 << 40))
         isolation.limit_resources(options, own_bytes, count_processes=way == SHUT_IN)
         reply_fd = isolation.keep_only(reply_fd)
