@@ -19,7 +19,8 @@ from nbgrader.server_extensions.formgrader import handlers
 from traitlets.config import Config
 
 from course_lib.grading.assignment import Assignment, choose
-from course_lib.grading.reports.formgrader import harmless_markdown
+from course_lib.grading.reports import write_reports
+from course_lib.grading.reports.formgrader import harmless_markdown, shown_answers
 from course_lib.grading.reports.gradebook import GradebookError, write_gradebook
 from course_lib.grading.results import (
     FAILED,
@@ -172,6 +173,10 @@ def test_formgrader_shows_hostile_answers_and_they_do_nothing(tmp_path, homework
         ("\\HREF{a} \\alpha", "\\ HREF{a} \\alpha"),
         ("# a\n---\n- b\n|--|", "\u2060# a\n--\u2060-\n- b\n|--|"),
         ("a\u202eb", "a⟨U+202E⟩b"),
+        ("&#36;&#92;href{a}{x}&lt; R&D && $a&=b$", "& #36;& #92;href{a}{x}& lt; R& D && $a&=b$"),
+        (r"\csname href\endcsname", r"\ csname href\endcsname"),
+        ("-" * 19_999 + "x", "-" * 200 + "x"),  # these two took seconds
+        ("a" + " " * 10_000 + "b" + "\n" * 9_000, "a" + " " * 200 + "b" + "\n" * 200),
     ],
 )
 def test_markdown_is_taken_apart_where_it_acts(text, safe):
@@ -188,6 +193,27 @@ def test_a_sheet_holds_exercises_and_written_questions_only(tmp_path, homework):
     source = (tmp_path / f"source/hw1/{OTHER}.ipynb").read_text()
     assert "2.5 points" in source and "BEGIN SOLUTION" in source
     assert "BEGIN SOLUTION" not in (tmp_path / f"release/hw1/{OTHER}.ipynb").read_text()
+
+
+def test_code_that_takes_minutes_to_colour_is_folded_and_cut_and_the_cut_part_still_counts(tmp_path, homework):
+    """4,000 lines of one blank kept formgrader busy for two seconds, 100,000 for a quarter of an hour."""
+    ann = result("ann")
+
+    def sheet(code: str) -> dict:
+        handed_in = replace(ann, exercises=(replace(ann.exercises[0], source=code), *ann.exercises[1:]))
+        save(tmp_path, homework, handed_in)
+        return json.loads((tmp_path / f"autograded/ann/hw1/{NOTEBOOK}.ipynb").read_text())
+
+    def code_on(sheet: dict) -> str:
+        return next(cell["source"] for cell in sheet["cells"] if cell["metadata"].get("course", {}).get("exercise"))
+
+    assert code_on(sheet("def f(x):  \n" + " \n" * 40_000 + "    return x\t")) == "def f(x):\n\n\n    return x"
+    long = [sheet("y = 1\n" * 5_000 + f"z = {z}") for z in (1, 2)]
+    assert code_on(long[0]) == code_on(long[1])
+    assert code_on(long[0]).endswith("(20005 characters more; the student's feedback page has all of it)")
+    assert len(code_on(long[0])) < 10_100
+    one, two = (shown_answers(there)["check-01-1"] for there in long)
+    assert one != two
 
 
 # ---- grading again
@@ -305,6 +331,15 @@ def test_what_is_no_gradebook_is_named(tmp_path, homework):
         old.execute("CREATE TABLE assignment (id TEXT)")
     with pytest.raises(GradebookError, match="nbgrader db upgrade"):
         save(tmp_path, homework, result("ann"))
+
+
+def test_a_gradebook_that_cannot_be_written_keeps_no_other_report_from_it(tmp_path, homework):
+    (tmp_path / "nbgrader").write_text("a file where a folder has to be")
+    with pytest.raises(GradebookError, match="nbgrader.*start the same command again") as raised:
+        write_reports(tmp_path, homework, lambda: iter([result("ann")]), similarity=True)
+    assert isinstance(raised.value.notes, tuple)
+    written = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert {"grades.csv", "canvas.csv", "moodle.csv", "similar.csv", "ann.html", "ann.json"} <= written
 
 
 @pytest.mark.parametrize("name", ["ann", "doejane_123", "First Last_12345", "müller", "a@b.example", "a+b", "x"])

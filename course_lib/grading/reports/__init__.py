@@ -78,6 +78,11 @@ def _write_gradebook(
         return (f"no gradebook.db: {error}",), None
     except GradebookError as error:
         return (), error
+    except OSError as error:  # a full disk, a folder that may not be written, a path that is too long
+        return (), GradebookError(
+            f"nbgrader/ is unfinished, since a file of it could not be written ({error}); all other reports are there: "
+            "see to it, and start the same command again"
+        )
 
 
 def _write_one_by_one(

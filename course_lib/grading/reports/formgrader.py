@@ -7,6 +7,7 @@ too, with the rights of whoever marks; so links, HTML and TeX that can act are t
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -39,6 +40,7 @@ c = get_config()
 c.CourseDirectory.course_id = "default_course"
 """
 MARKDOWN_CHARS = 20_000
+CODE_CHARS = 10_000  # Pygments, which colours it, needs time that grows with the square of some texts' length
 JOINER = "\u2060"  # cannot be seen, and parts nothing
 NO_RESPONSE = "No response."  # nbgrader's own words
 _COMMENTS = {
@@ -48,10 +50,13 @@ _COMMENTS = {
     REFUSED: "Not run; the check below says why.",
     NOT_GRADED: "Not graded through no fault of yours.",
 }
+_BLANK_LINES = re.compile(r"\n{4,}")
+_RUN = re.compile(r"(.)\1{200,}", re.DOTALL)  # what takes Markdown, and _HEADING, the square of its length
+_ENTITY = re.compile(r"&(?=[#A-Za-z])")  # would become a < or a $ that nothing below sees
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
 _LINK = re.compile(r"\](?=[(\[:])")
 _HEADING = re.compile(r"^([ \t>*+.):\d-]*)(#|[=-]+[ \t]*$)", re.M)  # also what makes one of the line before it
-_TEX = re.compile(r"\\(?=href|require|class|style|cssId|mmlToken|unicode|url|html|includegraphics|bbox|data)", re.I)
+_TEX = re.compile(r"\\(?=href|require|class|csname|style|cssId|mmlToken|unicode|url|html|include|bbox|data)", re.I)
 
 
 @dataclass(frozen=True)
@@ -170,17 +175,18 @@ def shown_answers(notebook: Mapping[str, Any]) -> dict[str, str]:
         if "exercise" in course or "written" in course:
             is_code = "exercise" in course
             name = grade_id("check", course["exercise"]) if is_code else grade_id("written", course["written"])
-            found[name] = cell["source"]
+            found[name] = cell["source"] + course.get("digest", "")
     return found
 
 
 def harmless_markdown(text: str) -> str:
-    """Markdown that only formats; what it said can still be read.
+    """Markdown that only formats; what it said can still be read, but for what is beyond 200 of one character in a row.
 
-    No HTML, pictures, links under another name, or TeX that acts; no headings, since they get ids, which formgrader
-    finds its fields by.
+    No HTML, entities, pictures, links under another name, or TeX that acts; no headings, since they get ids, which
+    formgrader finds its fields by.
     """
-    text = _TAG.sub("< ", visible(text, MARKDOWN_CHARS))
+    text = _RUN.sub(lambda run: run[0][:200], visible(text, MARKDOWN_CHARS))
+    text = _TAG.sub("< ", _ENTITY.sub("& ", text))
     text = _TEX.sub(r"\\ ", _LINK.sub("] ", text))
     return _HEADING.sub(rf"\1{JOINER}\2", text)
 
@@ -188,7 +194,7 @@ def harmless_markdown(text: str) -> str:
 def _answered(cell: dict[str, Any], found: Mapping[str, ExerciseResult], texts: Mapping[str, str]) -> dict[str, Any]:
     course = cell["metadata"].get("course", {})
     if "exercise" in course and (result := found.get(course["exercise"])):
-        return {**cell, "source": visible(result.source) or f"# {result.message or result.status}"}
+        return _with_code(cell, result)
     if "check" in course and (result := found.get(course["check"])):
         hint = f"\n  hint      {result.hint}" if result.hint else ""  # as check() says it
         said = visible(f"{result.message or result.status}{hint}\n", 10_000)
@@ -199,6 +205,19 @@ def _answered(cell: dict[str, Any], found: Mapping[str, ExerciseResult], texts: 
         answer = harmless_markdown(answer_text(cell, texts.get(course["written"], "")))
         return {**cell, "source": f"{question}\n\n{answer or '*No answer.*'}"}
     return cell
+
+
+def _with_code(cell: dict[str, Any], result: ExerciseResult) -> dict[str, Any]:
+    """Without blanks at line ends or more than two blank lines in a row; if cut, with a digest, to show any change."""
+    # Not a regular expression for the line ends: it would need the square of their length.
+    whole = visible(result.source or f"# {result.message or result.status}")
+    code = _BLANK_LINES.sub("\n\n\n", "\n".join(line.rstrip() for line in whole.split("\n")))
+    if len(code) <= CODE_CHARS:
+        return {**cell, "source": code}
+    said = f"# ... ({len(code) - CODE_CHARS} characters more; the student's feedback page has all of it)"
+    digest = hashlib.sha256(code.encode()).hexdigest()
+    course = {**cell["metadata"]["course"], "digest": digest}
+    return {**cell, "source": f"{code[:CODE_CHARS]}\n{said}", "metadata": {**cell["metadata"], "course": course}}
 
 
 def _written(cell: Mapping[str, Any], result: SubmissionResult) -> str:
