@@ -139,6 +139,21 @@ def test_a_roster_of_ones_own_maps_folders_to_ids(tmp_path):
     assert "0042" in read_csv(tmp_path / "moodle.csv")[1]
 
 
+@pytest.mark.parametrize("other", ["beebob", "Bob Bee", "BOB", "bob@uni.example", "bee_7_8_01_sound_as_data"])
+def test_nobody_takes_anothers_row_out_by_a_name_like_theirs(tmp_path, other):
+    own = roster(tmp_path, "student,ID,name,email\nbob,7,Bob Bee,bob@uni.example\ncy,8,Cy,\n")
+    students = [result("bob"), result(other, files=(f"{other}.ipynb",))]
+    notes = report(tmp_path, *students, assignment=EXERCISES_ONLY, roster=own)
+    assert [row["ID"] for row in canvas_import(tmp_path / "canvas.csv")[2]] == ["7"]
+    assert any("the roster doesn't say who they are" in note and other in note for note in notes), notes
+
+
+def test_a_name_in_the_column_student_goes_before_the_same_one_as_an_id(tmp_path):
+    own = roster(tmp_path, "student,ID,username\nbob,7,\n,8,bob\n")
+    report(tmp_path, result("bob"), assignment=EXERCISES_ONLY, roster=own)
+    assert [row["ID"] for row in canvas_import(tmp_path / "canvas.csv")[2]] == ["7"]
+
+
 def test_whoever_is_on_the_roster_and_handed_in_nothing_is_listed(tmp_path):
     students = [result("0042"), result("jm", (PASSED, NOT_GRADED)), result("nobody")]
     text = CANVAS_EXPORT + '"Student, Test",99,,,A,,,\n'

@@ -1,7 +1,9 @@
 """Who a submission's student is on the platform: by the ids in the file names that platforms give, or by a roster.
 
 A roster is a CSV file: Canvas's export of the gradebook, Moodle's grading worksheet, or a file of your own with a
-column `student` (the name of the folder or file that was handed in) and any of the columns that those two have.
+column `student` (the name of the folder or file that was handed in) and any of the columns that those two have. Whoever
+has a name in that column is found by it alone, exactly as it stands there: else a file that somebody named after them,
+or after their id, would be theirs as well, and neither would count.
 """
 
 from __future__ import annotations
@@ -73,6 +75,9 @@ class Roster:
 
     def find(self, result: SubmissionResult) -> Person | None:
         """The one person whose submission this must be, or None."""
+        named = self._by_key.get(f"student {_composed(result.student)}", set())
+        if len(named) == 1:
+            return next(iter(named))
         guess = from_file_names(result)
         name = _NUMBER.sub("", result.student) if guess.canvas_id or guess.identifier else result.student
         ids = (f"canvas {guess.canvas_id}", f"moodle {guess.identifier}")
@@ -128,7 +133,9 @@ def read_roster(path: Path) -> Roster:
 
 def _keys(person: Person) -> set[str]:
     """`kind text`; the kinds keep apart what only looks alike, such as a Canvas id and a participant's number."""
-    ids = {person.student, person.sis_user_id, person.sis_login_id, person.email, person.id_number, person.username}
+    if person.student:
+        return {f"student {_composed(person.student)}"}
+    ids = {person.sis_user_id, person.sis_login_id, person.email, person.id_number, person.username}
     ids |= {address.split("@")[0] for address in (person.email, person.sis_login_id)}
     last, _, first = person.name.partition(",") if "," in person.name else person.name.rpartition(" ")[::-1]
     names = {_bare(person.name), _bare(f"{last}{first}"), _bare(f"{first}{last}")}
@@ -140,8 +147,13 @@ def _keys(person: Person) -> set[str]:
     )
 
 
+def _composed(text: str) -> str:
+    """macOS takes accents apart in the names of files."""
+    return unicodedata.normalize("NFC", text)
+
+
 def _same(text: str) -> str:
-    return unicodedata.normalize("NFC", text).casefold()
+    return _composed(text).casefold()
 
 
 def _bare(text: str) -> str:
