@@ -106,11 +106,11 @@ def test_patches_and_files_of_one_answer_are_gone_for_the_next(worker):
         "import builtins, sys, threading, time\n"
         "torch.Tensor.__mul__ = torch.Tensor.__rmul__ = lambda a, b: torch.ones(3)\n"
         "torch.set_default_dtype(torch.float64)\nbuiltins.min = None\nsys.modules['math'] = None\n"
-        "open('/tmp/left', 'w').write('x')\nthreading.Thread(target=time.sleep, args=(99,)).start()\n"
+        "open('left', 'w').write('x')\nthreading.Thread(target=time.sleep, args=(99,)).start()\n"
         "def f(x): return 2 * x"
     )
     assert worker.run(job(patch)).attempts[0].outputs["output"].tolist() == [1, 1, 1]
-    looks = "import os, threading\ndef f(x): return len(os.listdir('/tmp')), threading.active_count(), torch.ones(1)"
+    looks = "import os, threading\ndef f(x): return len(os.listdir('.')), threading.active_count(), torch.ones(1)"
     outputs = worker.run(job(looks)).attempts[0].outputs
     assert [outputs[f"output[{i}]"].item() for i in range(2)] == [0, 1]
     assert outputs["output[2]"].dtype == torch.float32 and is_well(worker)
@@ -121,7 +121,7 @@ import ctypes, os
 c = ctypes.CDLL(None, use_errno=True)
 c.sbrk.restype = ctypes.c_void_p
 c.write.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t]
-page, fd = 1 << 16, os.open("/tmp/page", os.O_RDWR | os.O_CREAT)
+page, fd = 1 << 16, os.open("page", os.O_RDWR | os.O_CREAT)
 
 
 def f(x, wanted):
