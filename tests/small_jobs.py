@@ -2,9 +2,10 @@
 
 import torch
 
-from course_lib.grading.sandbox.launch import Job, Reply, Worker
+from course_lib.grading.sandbox.launch import Job, Limits, Reply, Worker
 
 PROBE = "def call(fn, inputs: NoSuchType):\n    return {'output': fn(**inputs)}\n"
+LIMITS = Limits(memory_bytes=512 << 20, reply_bytes=4 << 20, tmpfs_bytes=2 << 20)
 
 
 def job(source: str, wall_s: float = 20.0, **inputs: object) -> Job:

@@ -5,13 +5,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_jobs import error, is_well, job
+from small_jobs import LIMITS, error, is_well, job
 
 from course_lib.exercises import draw_trials, get_exercise, run_trials
-from course_lib.grading.sandbox.launch import Job, Limits, Sandbox, Worker
+from course_lib.grading.sandbox.launch import Job, Sandbox, Worker
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="bubblewrap and namespaces are Linux's")
-LIMITS = Limits(memory_bytes=512 << 20, reply_bytes=4 << 20, tmpfs_bytes=2 << 20)
 
 
 @pytest.fixture(scope="module")

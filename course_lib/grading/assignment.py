@@ -159,11 +159,17 @@ def choose(
     )
 
 
+def repository_with(folder: str, root: Path | None = None) -> Path:
+    """The course's repository (None: the one we are in). Raises: AssignmentError where it, or the folder, is absent."""
+    root = root or checkout_dir()
+    if root is None or not (root / folder).is_dir():
+        raise AssignmentError(f"need the course's repository, for {folder}/: clone it, and `pip install -e .` there")
+    return root
+
+
 def written_questions(root: Path | None = None) -> dict[str, float]:
     """Points of each written question of the notebooks, by id, in order. Raises: AssignmentError without repository."""
-    root = root or checkout_dir()
-    if root is None or not (root / "notebooks").is_dir():
-        raise AssignmentError("need the course's repository, for notebooks/: clone it, and `pip install -e .` there")
+    root = repository_with("notebooks", root)
     found: dict[str, float] = {}
     for path in sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb")):
         for cell in json.loads(path.read_text("utf-8"))["cells"]:

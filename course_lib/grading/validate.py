@@ -19,12 +19,11 @@ from typing import Any
 from course_lib.executing import write_text_atomically
 from course_lib.exercises import FAILED, NOT_ATTEMPTED, PASSED
 from course_lib.grading.answers import read_contents
-from course_lib.grading.assignment import Assigned, Assignment, AssignmentError
+from course_lib.grading.assignment import Assigned, Assignment, AssignmentError, repository_with
 from course_lib.grading.marking import Marker
 from course_lib.grading.results import ExerciseResult
 from course_lib.grading.sandbox.launch import Limits, Sandbox
 from course_lib.grading.submissions import Submission, find_submissions
-from course_lib.profiles import checkout_dir
 
 SOLUTION, STUB, WRONG = "solution", "stub", "wrong"
 Progress = Callable[[int, int], None]  # called with (submissions marked, submissions in all)
@@ -70,9 +69,7 @@ def validate(
     Args:   root: the course's repository, which holds solutions/; None: the one that this file lies in.
     Raises: AssignmentError where the repository is not at hand.
     """
-    root = root or checkout_dir()
-    if root is None or not (root / "solutions").is_dir():
-        raise AssignmentError("need the course's repository, for solutions/: clone it, and `pip install -e .` there")
+    root = repository_with("solutions", root)
     n_answers = {one.exercise_id: 2 + len(one.exercise.wrong_answers) for one in assignment.exercises}
     with TemporaryDirectory(prefix="course-validate-") as name:
         folder = Path(name)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from course_lib.grading.assignment import Assignment, AssignmentError
+from course_lib.grading.assignment import Assignment, AssignmentError, repository_with
 from course_lib.grading.cells import TEXT_STUB, grade_id
 from course_lib.grading.release import WRITTEN_MARK, serialise
 from course_lib.grading.reports.tables import write_file
@@ -32,7 +32,6 @@ from course_lib.grading.results import (
     student_id,
 )
 from course_lib.grading.tailored import posed, solved
-from course_lib.profiles import checkout_dir
 
 CONFIG = """\
 # For nbgrader: start it in this folder (`nbgrader formgrader`, `nbgrader export`). Written by `course grade`.
@@ -114,7 +113,7 @@ class Sheet:
 def make_sheets(assignment: Assignment, root: Path | None = None) -> list[Sheet]:
     """Raises: AssignmentError where the course's repository is not at hand, or lacks a notebook."""
     sheets = []
-    for name, notebook in posed(_repository(root), assignment.notebooks, assignment).items():
+    for name, notebook in posed(repository_with("solutions", root), assignment.notebooks, assignment).items():
         cells = [json.loads(json.dumps(cell)) for cell in notebook.cells]
         shown = [{**cells[0], "source": cells[0]["source"].split("\n")[0]}] if cells else []
         for before, cell in zip([None, *cells], cells, strict=False):
@@ -131,7 +130,7 @@ def make_sheets(assignment: Assignment, root: Path | None = None) -> list[Sheet]
 
 def write_course(course_dir: Path, assignment: Assignment, root: Path | None = None) -> None:
     """Write what is the same for all students: nbgrader's settings, source/NAME and release/NAME."""
-    root = _repository(root)
+    root = repository_with("solutions", root)
     _write_if_changed(course_dir / "nbgrader_config.py", CONFIG)
     for step, notebooks in (("source", solved), ("release", posed)):
         for name, notebook in notebooks(root, assignment.notebooks, assignment).items():
@@ -228,15 +227,6 @@ def _written(cell: Mapping[str, Any], result: SubmissionResult) -> str:
 def _counts(course: Mapping[str, str], assignment: Assignment) -> bool:
     ids = {one.exercise_id for one in assignment.exercises} | {one.written_id for one in assignment.written}
     return any(course.get(kind) in ids for kind in ("exercise", "check", "written"))
-
-
-def _repository(root: Path | None) -> Path:
-    root = root or checkout_dir()
-    if root is None or not (root / "solutions").is_dir():
-        raise AssignmentError(
-            "a gradebook needs the course's repository, for solutions/: clone it, and install it there"
-        )
-    return root
 
 
 def _write_if_changed(path: Path, text: str) -> None:
