@@ -15,9 +15,11 @@ from torch import Tensor
 N_SAMPLES = 8192  # 1.024 s: all but 17 of FSDD's 3,000 recordings fit, and a power of two halves evenly
 SAMPLE_RATE_HZ = 8000
 N_TEST_TAKES = 5  # FSDD's official split: takes 0 to 4 of each digit and speaker are the test set
+VALIDATION_SHARE = 10  # one in ten takes, those after the test set's, is for choosing: of FSDD's 50, takes 5 to 9
 FADE_SAMPLES = 64  # 8 ms
 DIGIT_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-_PER_CLIP = {"digits": torch.int64, "speakers": torch.int64, "takes": torch.int64, "n_valid": torch.int64}
+_PER_CLIP = {name: torch.int64 for name in ("digits", "speakers", "takes", "n_valid")}
+_PER_CLIP |= {"is_test": torch.bool, "is_validation": torch.bool}
 
 
 def fit_clip(wave: Tensor, n_samples: int = N_SAMPLES) -> tuple[Tensor, int]:
@@ -51,6 +53,7 @@ class Clips:
     n_valid: Tensor  # (N,) int64: samples before the zeros
     is_test: Tensor  # (N,) bool: the official split
     names: tuple[str, ...]  # "7_jackson_32"
+    is_validation: Tensor = None  # (N,) bool: what choices are made on; without it, no clip
     digit_names: tuple[str, ...] = DIGIT_NAMES
     speaker_names: tuple[str, ...] = ()
     sample_rate_hz: int = SAMPLE_RATE_HZ
@@ -64,21 +67,27 @@ class Clips:
             raise ValueError(
                 f"waves: got {self.waves.dtype} {tuple(self.waves.shape)}, need float32 ({n_clips} names, T samples)"
             )
-        for name, dtype in {**_PER_CLIP, "is_test": torch.bool}.items():
+        if self.is_validation is None:
+            object.__setattr__(self, "is_validation", torch.zeros_like(self.is_test))
+        for name, dtype in _PER_CLIP.items():
             value = getattr(self, name)
             if value.shape != (n_clips,) or value.dtype != dtype:
                 raise ValueError(f"{name}: got {value.dtype} {tuple(value.shape)}, need {dtype} ({n_clips},)")
             if value.device != self.waves.device:
                 raise ValueError(f"{name} is on {value.device}, waves on {self.waves.device}; use .to(device)")
+        both = (self.is_test & self.is_validation).nonzero()[:, 0].tolist()
+        if both:
+            raise ValueError(f"{self.names[both[0]]} is a test clip and a validation clip; need one or neither")
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __repr__(self) -> str:
-        n_test = int(self.is_test.sum())
+        n_test, n_validation = int(self.is_test.sum()), int(self.is_validation.sum())
         return (
             f"Clips({self.dataset}: {len(self)} clips of {self.waves.shape[1]} samples at {self.sample_rate_hz} Hz, "
-            f"{len(self.digit_names)} labels, {len(self.speaker_names)} speakers, {n_test} test, on {self.device})"
+            f"{len(self.digit_names)} labels, {len(self.speaker_names)} speakers, "
+            f"{n_validation} validation, {n_test} test, on {self.device})"
         )
 
     @property
@@ -88,11 +97,16 @@ class Clips:
     @cached_property
     def train(self) -> Clips:
         """The clips to learn from."""
-        return self.select(~self.is_test)
+        return self.select(~self.is_test & ~self.is_validation)
+
+    @cached_property
+    def validation(self) -> Clips:
+        """The clips to choose on: which checkpoint, how many steps, which temperature or limit. Never learnt from."""
+        return self.select(self.is_validation)
 
     @cached_property
     def test(self) -> Clips:
-        """The clips that nothing may learn from."""
+        """The clips that nothing is learnt from or chosen on: read once, for the figure in the end."""
         return self.select(self.is_test)
 
     def to(self, device: str | torch.device) -> Clips:
@@ -100,7 +114,7 @@ class Clips:
         moved_waves = self.waves.to(device)
         if moved_waves is self.waves:
             return self
-        moved = {name: getattr(self, name).to(device) for name in (*_PER_CLIP, "is_test")}
+        moved = {name: getattr(self, name).to(device) for name in _PER_CLIP}
         features = {key: value.to(device) for key, value in self._features.items()}
         return replace(self, waves=moved_waves, **moved, _features=features, _parent=None)
 
@@ -119,7 +133,7 @@ class Clips:
         if len(rows) and not (-len(self) <= int(rows.min()) and int(rows.max()) < len(self)):
             raise IndexError(f"rows from {int(rows.min())} to {int(rows.max())}: this set has {len(self)} clips")
         rows = rows.to(torch.int64)
-        parts = {name: getattr(self, name)[rows] for name in (*_PER_CLIP, "is_test")}
+        parts = {name: getattr(self, name)[rows] for name in _PER_CLIP}
         names = tuple(self.names[row] for row in rows.tolist())
         return replace(self, waves=self.waves[rows], **parts, names=names, _features={}, _parent=(self, rows))
 

@@ -17,6 +17,7 @@ from .clips import (
     N_SAMPLES,
     N_TEST_TAKES,
     SAMPLE_RATE_HZ,
+    VALIDATION_SHARE,
     BatchIndices,
     Clips,
     fit_clip,
@@ -92,6 +93,7 @@ def clips_from_recordings(recordings: Mapping[str, bytes], dataset: str) -> Clip
     for row, name in enumerate(order):
         waves[row], n_valid[row] = fit_clip(_decode(name, recordings[name]))
     takes = torch.tensor([int(labels[name][2]) for name in order])
+    n_takes = len(takes.unique())
     return Clips(
         waves=waves,
         digits=torch.tensor([int(labels[name][0]) for name in order]),
@@ -99,6 +101,7 @@ def clips_from_recordings(recordings: Mapping[str, bytes], dataset: str) -> Clip
         takes=takes,
         n_valid=n_valid,
         is_test=takes < N_TEST_TAKES,
+        is_validation=(takes >= N_TEST_TAKES) & (takes < N_TEST_TAKES + n_takes // VALIDATION_SHARE),
         names=tuple(Path(name).stem for name in order),
         speaker_names=speaker_names,
         dataset=dataset,

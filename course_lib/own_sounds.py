@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .archives import DataError
 from .audio import peak_level_db, read_wave, resample
-from .clips import N_SAMPLES, SAMPLE_RATE_HZ, Clips, fit_clip
+from .clips import N_SAMPLES, SAMPLE_RATE_HZ, VALIDATION_SHARE, Clips, fit_clip
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 MAX_FILE_S = 60.0  # a longer file is a recording session, not a clip
@@ -27,6 +27,7 @@ SILENT_DB = -60.0  # a peak below this is 33 of 16-bit's 32,768 steps
 START_BELOW_PEAK_DB = 30.0  # sound starts where it first comes within this of its peak...
 START_MARGIN_S = 0.05  # ... less this, for soft consonants
 TEST_EVERY = 5  # the 2nd, 7th, 12th... take of each label and speaker is a test clip
+LEAST_TO_CHOOSE = 3  # takes of a label and speaker: one to learn from, one to test, and so one to choose on
 UNKNOWN_SPEAKER = "unknown"
 
 
@@ -51,7 +52,9 @@ def read_own_sounds(folder: str | Path, device: str | torch.device = "cpu") -> t
     """Read a folder of sounds, one subfolder a label (deeper ones name speakers), as clips of the usual length.
 
     Test clips are the 2nd, 7th, 12th... file, in order of name, of each label and speaker: never chosen by chance, so
-    that a second run tests on the same ones. A label with a single file is trained on and not tested.
+    that a second run tests on the same ones. A label with a single file is trained on and not tested. Of the files that
+    are not, one in ten (at least one where a label and speaker have three files) is a validation clip: drawn, with a
+    fixed seed, so that a habit in how files were named or recorded does not decide.
 
     Returns: the clips, whose `digits` index the labels in `digit_names`; and one row a file, in order of path, which
              says what happened to it: resampled, averaged to mono, cut, turned down, or why it was left out.
@@ -146,15 +149,28 @@ def _as_clips(kept: list[tuple[Path, Tensor, int]], dataset: str) -> Clips:
     for key in zip(labels, speakers, strict=True):
         takes.append(n_seen[key])
         n_seen[key] += 1
+    is_test = torch.tensor(takes) % TEST_EVERY == 1
     return Clips(
         waves=torch.stack([wave for _, wave, _ in kept]),
         digits=torch.tensor([digit_names.index(label) for label in labels]),
         speakers=torch.tensor([speaker_names.index(speaker) for speaker in speakers]),
         takes=torch.tensor(takes),
         n_valid=torch.tensor([n_valid for _, _, n_valid in kept]),
-        is_test=torch.tensor(takes) % TEST_EVERY == 1,
+        is_test=is_test,
+        is_validation=_drawn_for_validation(list(zip(labels, speakers, strict=True)), is_test),
         names=tuple(name.as_posix() for name, _, _ in kept),
         digit_names=digit_names,
         speaker_names=speaker_names,
         dataset=dataset,
     )
+
+
+def _drawn_for_validation(groups: list[tuple[str, str]], is_test: Tensor) -> Tensor:
+    """One in VALIDATION_SHARE of each group's clips, none of them a test clip: (N,) bool. Same files, same draw."""
+    drawn, rng = torch.zeros_like(is_test), torch.Generator().manual_seed(0)
+    for group in sorted(set(groups)):
+        rows = torch.tensor([row for row, other in enumerate(groups) if other == group])
+        free = rows[~is_test[rows]]
+        n_drawn = max(round(len(rows) / VALIDATION_SHARE), int(len(rows) >= LEAST_TO_CHOOSE))
+        drawn[free[torch.randperm(len(free), generator=rng)[:n_drawn]]] = True
+    return drawn

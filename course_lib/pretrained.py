@@ -14,6 +14,7 @@ from course_lib.storage import CheckpointError, from_content, plain, to_content,
 MAX_BYTES = 5_000_000
 MODEL_MODULES = {  # class name -> where it is
     "DigitClassifier": "course_lib.models.classifier",
+    "WaveClassifier": "course_lib.models.wave_classifier",
     "LinearAutoencoder": "course_lib.models.autoencoder",
     "DenseAutoencoder": "course_lib.models.autoencoder",
     "ConvAutoencoder": "course_lib.models.autoencoder",

@@ -1,20 +1,23 @@
-"""Judges of digits and of speakers: longer than in notebook 01, at several speeds, and unsure of noise."""
+"""Judges of digits and of speakers: longer than in notebook 01, at several speeds, and unsure of noise.
+
+And one that hears raw waves and that nothing is chosen by: what others gain by pleasing the first, it does not see."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_lib.checkpoint import Checkpoints
 from course_lib.datasets import BatchIndices, Clips, load_clips
 from course_lib.features import AudioConfig, clip_log_mels, log_mel, to_unit
 from course_lib.losses import unsure_divergence
-from course_lib.metrics import inception_score
+from course_lib.metrics import inception_score, resynthesised
 from course_lib.models.classifier import DigitClassifier, vary_mels
+from course_lib.models.wave_classifier import WaveClassifier, vary_waves
 from course_lib.profiles import current_device, current_profile
 from course_lib.recipes.record import Made, Recipe, record_of
-from course_lib.recipes.speech import waves_at_speeds
+from course_lib.recipes.speech import smaller, waves_at_speeds
 from course_lib.training import fit
 from course_lib.vocoder import vocode
 
@@ -31,10 +34,8 @@ def train_judge(dataset: str, checkpoints: Checkpoints, seed: int = 0, reads: st
     cfg, device, profile = AudioConfig(), current_device(), current_profile()
     speeds, n_long = (SPEEDS, 4000) if reads == "digits" else (SAME_VOICE_SPEEDS, 1500)
     n_steps = profile.pick(smoke=10, quick=n_long, full=n_long)
-    clips = load_clips(dataset, device)
+    clips = smaller(load_clips(dataset, device))
     train_set, test_set = clips.train, clips.test
-    if profile.name == "smoke":
-        train_set, test_set = train_set.select(torch.arange(32)), test_set.select(torch.arange(16))
     mels, labels = _speech_pool(train_set, cfg, speeds), _labels(train_set, reads)  # (V, N, M, L), (N,)
     n_versions, n_clips = mels.shape[:2]
     torch.manual_seed(seed)
@@ -62,6 +63,40 @@ def train_judge(dataset: str, checkpoints: Checkpoints, seed: int = 0, reads: st
     return Made(model, record_of(dataset, history, seed, cfg, judge_metrics(model, test_set, cfg, reads)))
 
 
+def train_wave_judge(dataset: str, checkpoints: Checkpoints, seed: int = 0) -> Made:
+    """A judge of digits that hears waves: recorded ones at several speeds, none that went through a vocoder."""
+    device, profile = current_device(), current_profile()
+    clips = smaller(load_clips(dataset, device))
+    train = clips.train
+    waves = torch.cat([train.waves, *waves_at_speeds(train, SPEEDS)])  # (V * N, T)
+    torch.manual_seed(seed)
+    model = WaveClassifier(n_classes=len(clips.digit_names))
+    rng = torch.Generator(device).manual_seed(seed)
+
+    def batch_loss(model: WaveClassifier, index: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
+        noise = noise_waves(NOISE_CLIPS, waves.shape[1], rng)
+        logits = model(torch.cat([vary_waves(waves[index], rng), noise]))  # (B + NOISE_CLIPS, C)
+        return {
+            "cross_entropy": F.cross_entropy(logits[: len(index)], train.digits[index % len(train)]),
+            "unsure_of_noise": NOISE_WEIGHT * unsure_divergence(logits[len(index) :]),
+        }
+
+    history = fit(
+        model,
+        batch_loss,
+        BatchIndices(len(waves), 64, rng),
+        n_steps=profile.pick(smoke=10, quick=4000, full=4000),
+        learning_rate=3e-3,
+        rng=rng,
+        checkpoints=checkpoints,
+    )
+    cfg, test = AudioConfig(), clips.test
+    heard = {"test": test.waves, "vocoded": resynthesised(test, cfg)}
+    heard["noise"] = noise_waves(len(test), test.waves.shape[1], torch.Generator(device).manual_seed(1))
+    metrics = _judge_metrics(model, heard, test.digits)
+    return Made(model, record_of(dataset, history, seed, cfg, metrics))
+
+
 def _labels(clips: Clips, reads: str) -> Tensor:
     return clips.digits if reads == "digits" else clips.speakers
 
@@ -69,15 +104,20 @@ def _labels(clips: Clips, reads: str) -> Tensor:
 @torch.no_grad()
 def judge_metrics(judge: DigitClassifier, test: Clips, cfg: AudioConfig, reads: str = "digits") -> dict[str, float]:
     """What to know of a judge before believing it: on real test speech, on the same vocoded, and on noise."""
-    judge.eval()
     rng = torch.Generator(test.device).manual_seed(1)
     real = clip_log_mels(test, cfg)
     inputs = {"test": real, "vocoded": vocoded_mels(real, cfg), "noise": noise_mels(len(test), cfg, rng)}
+    return _judge_metrics(judge, inputs, _labels(test, reads))
+
+
+@torch.no_grad()
+def _judge_metrics(judge: nn.Module, inputs: dict[str, Tensor], labels: Tensor) -> dict[str, float]:
+    judge.eval()
     metrics = {}
-    for name, mels in inputs.items():
-        logits = judge(mels)  # (N, C)
+    for name, clips in inputs.items():
+        logits = judge(clips)  # (N, C)
         chances = logits.softmax(dim=1)
-        metrics[f"{name}_accuracy"] = (chances.argmax(dim=1) == _labels(test, reads)).float().mean().item()
+        metrics[f"{name}_accuracy"] = (chances.argmax(dim=1) == labels).float().mean().item()
         metrics[f"{name}_confidence"] = chances.amax(dim=1).mean().item()
         metrics[f"{name}_inception_score"] = inception_score(logits)
     return {name: round(value, 4) for name, value in metrics.items()}
@@ -88,30 +128,32 @@ def vocoded_mels(mels: Tensor, cfg: AudioConfig) -> Tensor:
     return torch.cat([to_unit(log_mel(vocode(some, cfg), cfg), cfg) for some in mels.split(100)])
 
 
-def noise_mels(n_clips: int, cfg: AudioConfig, rng: torch.Generator) -> Tensor:
-    """Unit log-mels of what is no speech, (n_clips, M, L): half noise you could hear, half blotches from no sound.
-
-    The noise is white to brown, quiet to loud, steady or swelling; the blotches are what an untrained generator draws.
-    """
-    n_heard = n_clips - n_clips // 2
-    n_samples = cfg.hop_length * 64
-
-    def draw(n: int, low: float, high: float) -> Tensor:  # (n, 1)
-        return low + (high - low) * torch.rand(n, 1, generator=rng, device=rng.device)
-
-    spec = torch.fft.rfft(torch.randn(n_heard, n_samples, generator=rng, device=rng.device))  # (n_heard, K)
+def noise_waves(n_clips: int, n_samples: int, rng: torch.Generator) -> Tensor:
+    """Noise that is no speech: white to brown, quiet to loud, steady or swelling. (n_clips, n_samples) in [-1, 1]."""
+    spec = torch.fft.rfft(torch.randn(n_clips, n_samples, generator=rng, device=rng.device))  # (B, K)
     bins = torch.arange(spec.shape[1], device=rng.device).clamp_min(8)
-    wave = torch.fft.irfft(spec * bins ** -draw(n_heard, 0.0, 1.5), n=n_samples)  # up to -9 dB an octave
+    wave = torch.fft.irfft(spec * bins ** -_draw(n_clips, 0.0, 1.5, rng), n=n_samples)  # up to -9 dB an octave
     n_swells = int(torch.randint(2, 12, (1,), generator=rng, device=rng.device))
-    swells = torch.rand(n_heard, 1, n_swells, generator=rng, device=rng.device)
+    swells = torch.rand(n_clips, 1, n_swells, generator=rng, device=rng.device)
     swells = (F.interpolate(swells, n_samples, mode="linear")[:, 0] * 3 - 1).clamp(0, 1)
-    wave = torch.where(draw(n_heard, 0, 1) < 0.5, wave * swells, wave)
-    wave = (wave / wave.std(dim=1, keepdim=True).clamp_min(1e-6) * 10 ** (draw(n_heard, -60, -12) / 20)).clamp(-1, 1)
+    wave = torch.where(_draw(n_clips, 0, 1, rng) < 0.5, wave * swells, wave)
+    level = 10 ** (_draw(n_clips, -60, -12, rng) / 20)
+    return (wave / wave.std(dim=1, keepdim=True).clamp_min(1e-6) * level).clamp(-1, 1)
 
+
+def _draw(n: int, low: float, high: float, rng: torch.Generator) -> Tensor:  # (n, 1)
+    return low + (high - low) * torch.rand(n, 1, generator=rng, device=rng.device)
+
+
+def noise_mels(n_clips: int, cfg: AudioConfig, rng: torch.Generator) -> Tensor:
+    """Unit log-mels of what is no speech, (n_clips, M, L): half noise_waves, half blotches from no sound.
+
+    The blotches are what an untrained generator draws."""
+    wave = noise_waves(n_clips - n_clips // 2, cfg.hop_length * 64, rng)
     grain = torch.randint(2, 65, (2,), generator=rng, device=rng.device).tolist()  # from clouds to pixels
     blotches = torch.randn(n_clips // 2, 1, *grain, generator=rng, device=rng.device)
     blotches = F.interpolate(blotches, (cfg.n_mels, 64), mode="bilinear")[:, 0]
-    contrast, level = draw(n_clips // 2, 0, 0.6)[..., None], draw(n_clips // 2, -1, 0.2)[..., None]
+    contrast, level = _draw(n_clips // 2, 0, 0.6, rng)[..., None], _draw(n_clips // 2, -1, 0.2, rng)[..., None]
     return torch.cat([to_unit(log_mel(wave, cfg), cfg), (level + contrast * blotches).clamp(-1, 1)])
 
 
@@ -125,6 +167,7 @@ def _speech_pool(clips: Clips, cfg: AudioConfig, speeds: tuple[float, ...]) -> T
 JUDGE_RECIPES: dict[str, Recipe] = {
     "judge_fsdd": lambda checkpoints: train_judge("fsdd", checkpoints),
     "judge_bundled": lambda checkpoints: train_judge("bundled", checkpoints),
+    "judge_wave_fsdd": lambda checkpoints: train_wave_judge("fsdd", checkpoints),
     "speaker_judge_fsdd": lambda checkpoints: train_judge("fsdd", checkpoints, reads="speakers"),
     "speaker_judge_bundled": lambda checkpoints: train_judge("bundled", checkpoints, reads="speakers"),
 }

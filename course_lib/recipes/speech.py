@@ -18,9 +18,10 @@ def smaller(clips: Clips) -> Clips:
     """At the smoke profile, enough clips to see that a recipe runs: every digit and speaker, seconds of work."""
     if current_profile().name != "smoke":
         return clips
-    rows = [torch.where(clips.is_test == part)[0] for part in (False, True)]
-    parts = (clips.train, clips.test)
-    chosen = [row[balanced_rows(part, min(n, len(part)))] for row, part, n in zip(rows, parts, (120, 60), strict=True)]
+    chosen = []
+    for mask, n in ((~clips.is_test & ~clips.is_validation, 120), (clips.is_validation, 60), (clips.is_test, 60)):
+        rows = mask.nonzero()[:, 0]
+        chosen.append(rows[balanced_rows(clips.select(rows), min(n, len(rows)))])
     return clips.select(torch.cat(chosen))
 
 
