@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from course_lib.checkpoint import describe_model, refuse_other_run
 from course_lib.history import History, NonFiniteLoss, named_parts
+from course_lib.moments import BestMoment
 from course_lib.parallel import make_accelerator, own_slice, share_weights
 from course_lib.precision import choose_threads
 from course_lib.profiles import current_device
@@ -24,8 +25,9 @@ READ_EVERY = 20  # steps between reading losses off a GPU: each reading makes it
 class Books:
     """What one training must remember: where it runs, how far it is, what it has seen, where it is saved."""
 
-    def __init__(self, model, batches, rng, settings, checkpoints, precision, device, progress):
+    def __init__(self, model, batches, rng, settings, checkpoints, precision, device, progress, best=None):
         self.model, self.batches, self.rng, self.checkpoints = model, iter(batches), rng, checkpoints
+        self.best: BestMoment | None = best
         self.n_steps, self.n_done = settings["n_steps"], 0
         if self.n_steps < 1 or settings["n_warmup"] < 0:
             raise ValueError(f"got n_steps={self.n_steps}, n_warmup={settings['n_warmup']}; need at least 1 and 0")
@@ -39,6 +41,8 @@ class Books:
             "n_clips": getattr(batches, "n_clips", None),
             "model": describe_model(model),
         }
+        if best is not None:
+            self.settings["best"] = best.settings
         device = torch.device(device) if device is not None else current_device()
         found = checkpoints.latest() if checkpoints is not None else None
         if found is not None:
@@ -129,6 +133,11 @@ class Books:
         if due or step == self.n_steps:
             self._save()
 
+    def look_if_due(self, step: int) -> None:
+        """Score this moment, if it is time to."""
+        if self.best is not None and self.best.is_due(step, self.n_steps):
+            self.call(lambda step, model: self.best.look(step, model), step)
+
     def call(self, on_step: Callable[[int, nn.Module], None], step: int) -> None:
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             on_step(step, self.model)
@@ -197,6 +206,7 @@ class Books:
             "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
             "parts": parts,
             "seconds": self.history.seconds,
+            "best": None if self.best is None else self.best.state_dict(),
         }
 
     def _restore(self, found: dict) -> None:
@@ -213,6 +223,8 @@ class Books:
         self.history.parts = {name: values.tolist() for name, values in found["parts"].items()}
         self.history.steps = list(range(1, self.n_done + 1))
         self.history.seconds = found["seconds"]
+        if self.best is not None:
+            self.best.load_state_dict(found["best"])
 
     def _opening_line(self, why: str) -> str:
         if self.n_done >= self.n_steps:

@@ -1,22 +1,22 @@
-"""Figures that say whether generated sound is understood, varied, and like the real thing.
+"""Judges, what they say of pictures and waves, and the sounds that figures are compared with.
 
-Each figure means something only beside its anchors: what real test speech, the same speech sent through log-mel and
-back (no model can sound better than that), and noise would get. `reference_scores` measures them.
+`panel.Panel` makes every figure of a batch of sounds with them.
 Taught in: notebooks 01 (the judge), 02 to 06 (each model), 07 (what the figures miss)
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from course_lib.audio import fit_length
 from course_lib.clips import Clips
 from course_lib.distances import frechet_distance, inception_score, mel_cepstral_distance, nearest_distances
-from course_lib.features import AudioConfig, clip_log_mels, from_unit, log_mel, to_unit
+from course_lib.features import AudioConfig, clip_log_mels
 from course_lib.models.classifier import DigitClassifier
+from course_lib.models.wave_classifier import WaveClassifier
 from course_lib.pretrained import load_pretrained
 from course_lib.recogniser import NOTHING_HEARD, MissingRecogniser, recognise_digits, recogniser_available
 from course_lib.vocoder import vocode
@@ -26,23 +26,22 @@ __all__ = [
     "balanced_rows",
     "confusion_counts",
     "frechet_distance",
-    "frechet_ratio",
     "inception_score",
     "judge_embeddings",
     "judge_logits",
     "judged_accuracy",
     "load_judge",
     "load_speaker_judge",
+    "load_wave_judge",
     "mel_cepstral_distance",
     "nearest_distances",
     "recognise_digits",
     "recogniser_available",
-    "reference_scores",
     "resynthesised",
-    "score_waves",
     "speech_shaped_noise",
 ]
 
+WAVE_JUDGES = ("fsdd",)  # data sets that have a judge of raw waves
 AT_ONCE = 256  # clips the judge looks at together: bounds the memory
 
 
@@ -63,7 +62,14 @@ def load_speaker_judge(
     return _frozen(f"speaker_judge_{dataset}", device, cfg)
 
 
-def _frozen(name: str, device: str | torch.device, cfg: AudioConfig | None) -> DigitClassifier:
+def load_wave_judge(dataset: str, device: str | torch.device = "cpu") -> WaveClassifier | None:
+    """The judge that hears raw waves, and by which nothing is chosen; None for a data set that has none.
+
+    judge_logits, judge_embeddings and judged_accuracy work with it too, given waves (B, T) for pictures."""
+    return _frozen(f"judge_wave_{dataset}", device, None) if dataset in WAVE_JUDGES else None
+
+
+def _frozen(name: str, device: str | torch.device, cfg: AudioConfig | None) -> nn.Module:
     judge, record = load_pretrained(name, device)
     learned_from = record.get("audio_config")
     if cfg is not None and learned_from is not None and AudioConfig(**learned_from) != cfg:
@@ -73,18 +79,18 @@ def _frozen(name: str, device: str | torch.device, cfg: AudioConfig | None) -> D
 
 def judge_logits(judge: DigitClassifier, unit_mel: Tensor) -> Tensor:
     """The judge's score of each class for each picture, in eval mode. (B, M, L) -> (B, C)."""
-    return _in_batches(judge, judge, unit_mel)
+    return in_batches(judge, judge, unit_mel)
 
 
 def judge_embeddings(judge: DigitClassifier, unit_mel: Tensor) -> Tensor:
     """Where the judge's last hidden layer puts each picture. (B, M, L) -> (B, E)."""
-    return _in_batches(judge, judge.embed, unit_mel)
+    return in_batches(judge, judge.embed, unit_mel)
 
 
 def judged_accuracy(judge: DigitClassifier, unit_mel: Tensor, digits: Tensor) -> float:
     """Share of pictures (B, M, L) that the judge reads as the digit they were meant to be (B,), in [0, 1]."""
     read = judge_logits(judge, unit_mel).argmax(dim=1)  # (B,)
-    _check_labels(digits, len(read))
+    check_labels(digits, len(read))
     return (read == digits.to(read.device)).double().mean().item()
 
 
@@ -92,7 +98,7 @@ def confusion_counts(digits: Tensor, read: Tensor, n_classes: int = 10) -> Tenso
     """How often each digit was read as each. digits, read: (B,) -> (C, C) int64, rows: meant, columns: read as.
 
     Where something was read as -1 (recognise_digits: nothing heard), a last column counts that: (C, C + 1)."""
-    _check_labels(digits, len(read))
+    check_labels(digits, len(read))
     digits, read = digits.cpu(), read.cpu()
     n_columns = n_classes + bool((read == NOTHING_HEARD).any())
     columns = torch.where(read == NOTHING_HEARD, n_classes, read)
@@ -100,33 +106,6 @@ def confusion_counts(digits: Tensor, read: Tensor, n_classes: int = 10) -> Tenso
         if len(values) and (int(values.min()) < 0 or int(values.max()) >= n_values):
             raise ValueError(f"{name}: from {int(values.min())} to {int(values.max())}, need 0 to {n_classes - 1}")
     return torch.bincount(digits * n_columns + columns, minlength=n_classes * n_columns).view(n_classes, n_columns)
-
-
-def frechet_ratio(judge: DigitClassifier, samples_mel: Tensor, clips: Clips, cfg: AudioConfig) -> float:
-    """How many times as far from the training speech as resynthesised real speech is, in the judge's embedding.
-
-    FD(samples, n training clips) / FD(n real test clips through log-mel and back, the same n training clips), with n
-    the number of samples, and rows as balanced_rows picks them. 1: as good as the vocoder allows. Under 1: nearer to
-    the training clips than unheard real speech is; look for memorised clips (nearest_distances).
-
-    Args:    samples_mel: (n, M, L) unit-scaled log-mels of the samples' *sound*, all digits equally frequent,
-             n at most the number of test clips.     clips: the whole data set (train and test)."""
-    train, ceiling = _frechet_anchors(judge, clips, cfg, len(samples_mel))
-    return frechet_distance(judge_embeddings(judge, samples_mel), train) / ceiling
-
-
-def _frechet_anchors(judge: DigitClassifier, clips: Clips, cfg: AudioConfig, n_clips: int) -> tuple[Tensor, float]:
-    """Embeddings (n, E) of n training clips, and how far n resynthesised test clips are from them."""
-    n_most = min(len(clips.test), len(clips.train))
-    if not 2 <= n_clips <= n_most:
-        raise ValueError(
-            f"got {n_clips} samples, need 2 to {n_most}, since as many test and training clips are compared with "
-            f"them; judge the first {n_most}, and give the whole data set as clips"
-        )
-    test_rows, train_rows = balanced_rows(clips.test, n_clips), balanced_rows(clips.train, n_clips)
-    train = judge_embeddings(judge, clip_log_mels(clips.train, cfg)[train_rows])
-    ceiling = judge_embeddings(judge, to_unit(log_mel(resynthesised(clips.test, cfg)[test_rows], cfg), cfg))
-    return train, frechet_distance(ceiling, train)
 
 
 def resynthesised(clips: Clips, cfg: AudioConfig) -> Tensor:
@@ -175,73 +154,11 @@ def _take_turns(rows: list[int], groups: list) -> list[int]:
     return [row for _, row in sorted(zip(turns, rows, strict=True), key=lambda pair: pair[0])]
 
 
-def score_waves(
-    waves: Tensor,
-    digits: Tensor,
-    clips: Clips,
-    *,
-    judge: DigitClassifier | None = None,
-    cfg: AudioConfig | None = None,
-) -> dict[str, float | None]:
-    """Every figure of a batch of generated sounds.
-
-    Args:    waves: (B, T) in [-1, 1] at the clips' rate, B at most the number of test clips, digits equally frequent.
-             digits: (B,) what each was meant to say.     clips: the whole data set that the model learned from.
-             judge: load_judge(clips.dataset) unless given.
-    Returns: n_clips; judged_accuracy; pocketsphinx_accuracy (None where PocketSphinx is absent); inception_score;
-             frechet_distance (to n_clips training clips) and frechet_ratio; nearest_sample_db (the mean over samples of
-             the distance to the nearest other sample: variety) and nearest_training_db (to the nearest of all training
-             clips: 0 is a copy), root-mean-square differences of log-mels in dB.
-             All but the accuracies depend on B: compare figures of equal B only."""
-    cfg = cfg or AudioConfig(sample_rate_hz=clips.sample_rate_hz)
-    judge = judge or load_judge(clips.dataset, clips.device, cfg)
-    waves, digits = fit_length(waves.to(clips.device), clips.waves.shape[1]), digits.to(clips.device)
-    if not torch.isfinite(waves).all():
-        raise ValueError("waves hold NaN or infinity: the model that made them has diverged; look at its loss")
-    mels = to_unit(log_mel(waves, cfg), cfg)  # (B, M, L): pictures of the sound, not what the model drew
-    train, ceiling = _frechet_anchors(judge, clips, cfg, len(waves))
-    distance = frechet_distance(judge_embeddings(judge, mels), train)
-    heard = recognise_digits(waves, clips.sample_rate_hz) if recogniser_available() else None
-    mels_db, train_db = from_unit(mels, cfg), from_unit(clip_log_mels(clips.train, cfg), cfg)
-    return {
-        "n_clips": len(waves),
-        "judged_accuracy": judged_accuracy(judge, mels, digits),
-        "pocketsphinx_accuracy": None if heard is None else (heard == digits.cpu()).double().mean().item(),
-        "inception_score": inception_score(judge_logits(judge, mels)),
-        "frechet_distance": distance,
-        "frechet_ratio": distance / ceiling,
-        "nearest_sample_db": nearest_distances(mels_db).mean().item(),
-        "nearest_training_db": nearest_distances(mels_db, train_db).mean().item(),
-    }
-
-
-def reference_scores(
-    clips: Clips,
-    n_clips: int | None = None,
-    *,
-    judge: DigitClassifier | None = None,
-    cfg: AudioConfig | None = None,
-    seed: int = 0,
-) -> dict[str, dict[str, float | None]]:
-    """The same figures for real test speech, for the same through log-mel and back, and for speech-shaped noise.
-
-    Args:    n_clips: as many as the samples that will be compared (all test clips unless given).
-    Returns: {"real test speech": figures, "through log-mel and back": ..., "speech-shaped noise": ...}, as
-             score_waves gives them; score_table shows them."""
-    cfg = cfg or AudioConfig(sample_rate_hz=clips.sample_rate_hz)
-    rows = balanced_rows(clips.test, n_clips or len(clips.test))
-    chosen = clips.test.select(rows)
-    noise = speech_shaped_noise(chosen, torch.Generator().manual_seed(seed))
-    anchors = {
-        "real test speech": chosen.waves,
-        "through log-mel and back": resynthesised(clips.test, cfg)[rows],
-        "speech-shaped noise": noise,
-    }
-    return {name: score_waves(waves, chosen.digits, clips, judge=judge, cfg=cfg) for name, waves in anchors.items()}
-
-
 @torch.no_grad()
-def _in_batches(judge: DigitClassifier, look, unit_mel: Tensor) -> Tensor:
+def in_batches(judge: nn.Module, look: Callable[[Tensor], Tensor], unit_mel: Tensor) -> Tensor:
+    """What `look` (the judge, or a part of it) says of each clip, AT_ONCE at a time, the judge in eval mode. (B, ...)
+
+    Raises: ValueError for NaN."""
     if unit_mel.isnan().any():
         raise ValueError("unit_mel holds NaN: the model that made it has diverged; look at its loss")
     device = next(judge.parameters()).device
@@ -252,6 +169,7 @@ def _in_batches(judge: DigitClassifier, look, unit_mel: Tensor) -> Tensor:
     return looked
 
 
-def _check_labels(digits: Tensor, n_clips: int) -> None:
+def check_labels(digits: Tensor, n_clips: int) -> None:
+    """Raises: ValueError unless there is one label a clip."""
     if digits.shape != (n_clips,):
         raise ValueError(f"digits: got shape {tuple(digits.shape)}, need ({n_clips},), one intended digit a clip")

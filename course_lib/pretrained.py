@@ -35,14 +35,14 @@ MODEL_MODULES = {  # class name -> where it is
     "MuLawRNN": "course_lib.models.mulaw_rnn",
     "LatentGaussians": "course_lib.models.latents",
 }
-RECORD_FIELDS = ("dataset", "steps", "train_seconds", "device", "seed", "metrics")
+RECORD_FIELDS = ("dataset", "steps", "train_seconds", "device", "seed", "chosen", "metrics")
 
 
 def save_pretrained(name: str, model: nn.Module, record: dict, folder: str | Path | None = None) -> Path:
     """Write the weights and their record.
 
     Args:
-        record: dataset, steps, train_seconds, device, seed, metrics; model, params, config and digest are added.
+        record: dataset, steps, train_seconds, device, seed, chosen, metrics; model, params, config, digest are added.
         folder: data/pretrained unless given.
     Returns: the path of the weights.
     Raises:  ValueError if the record lacks a field, or the weights are larger than 5 MB."""

@@ -29,6 +29,7 @@ from course_lib.players import (
 
 if TYPE_CHECKING:
     from course_lib.adversarial import Game
+    from course_lib.moments import BestMoment
 
 __all__ = ["GameOver", "History", "NonFiniteLoss", "Watch", "fit", "fit_gan", "learning_rate_at"]
 
@@ -50,6 +51,7 @@ def fit(
     precision: str = "auto",
     device: torch.device | str | None = None,
     on_step: Callable[[int, nn.Module], None] | None = None,
+    best: BestMoment | None = None,
     progress: bool = True,
 ) -> History:
     """Train `model` in place, and leave it in eval mode.
@@ -68,6 +70,7 @@ def fit(
         precision: "fp32", "bf16", or "auto": bf16 where it is measurably faster.
         device: current_device() unless given.
         on_step: called as on_step(step, model) after each step; drawing in it does not disturb the training.
+        best: scores the model at intervals and keeps the best weights; `best.put_into(model)` afterwards takes them.
     Returns: the history of all steps.
     Raises:  NonFiniteLoss: a loss is no longer a number; the last good checkpoint is kept.
              CheckpointError: the checkpoint belongs to another model or other settings, or can't be written.
@@ -75,7 +78,7 @@ def fit(
     n_warmup = max(1, n_steps // 20) if n_warmup is None else n_warmup
     settings = {"n_steps": n_steps, "learning_rate": learning_rate, "weight_decay": weight_decay, "n_warmup": n_warmup}
     settings |= {"clip_norm": clip_norm}
-    with Books(model, batches, rng, settings, checkpoints, precision, device, progress) as books:
+    with Books(model, batches, rng, settings, checkpoints, precision, device, progress, best) as books:
         optimizer, accelerator = books.optimizer, books.accelerator
         model.train()
         for step in books.steps_to_do():
@@ -91,6 +94,7 @@ def fit(
                 nn.utils.clip_grad_norm_(model.parameters(), clip_norm)  # 4. shorten the gradient if it is too long
             optimizer.step()  # 5. one step downhill
             books.note(step, parts)
+            books.look_if_due(step)
             books.save_if_due(step, save_every_s, save_every_steps)
             if on_step is not None:
                 books.call(on_step, step)
@@ -121,6 +125,7 @@ def fit_gan(
     precision: str = "auto",
     device: torch.device | str | None = None,
     on_step: Callable[[int, nn.Module], None] | None = None,
+    best: BestMoment | None = None,
     progress: bool = True,
 ) -> tuple[nn.Module, History]:
     """Train two players in place, and leave them in eval mode. What is not explained here is as in `fit`.
@@ -136,6 +141,7 @@ def fit_gan(
         average_decay: how much of the generator's average each step keeps, in [0, 1).
         watch: when to look at the game and what is alarming; None: never look.
         on_step: called as on_step(step, average), with the generator's average in eval mode.
+        best: scores the average.
     Returns: the generator's average, and the history of all steps: the discriminator's parts are named d_..., the
              generator's g_...; readings and alarms are the watch's.
     Raises:  NonFiniteLoss, CheckpointError as `fit`; GameOver: an alarm, if watch.stop.
@@ -146,7 +152,7 @@ def fit_gan(
     settings |= {"anneal": anneal, "n_critic": n_critic, "clip_norm": clip_norm, "average_decay": average_decay}
     settings = game_settings(game, learning_rate, watch, **settings)
     players = Players(generator, discriminator)
-    with GameBooks(players, batches, rng, settings, checkpoints, precision, device, progress) as books:
+    with GameBooks(players, batches, rng, settings, checkpoints, precision, device, progress, best) as books:
         accelerator, (g_optimizer, d_optimizer) = books.accelerator, books.optimizers.values()
         players.train()
         for step in books.steps_to_do():
@@ -175,6 +181,7 @@ def fit_gan(
             update_average(players.average, generator, average_decay_at(step, average_decay))
             books.note(step, {f"d_{k}": v for k, v in d_parts.items()} | {f"g_{k}": v for k, v in g_parts.items()})
             books.watch(step, game, watch)
+            books.look_if_due(step)
             books.save_if_due(step, save_every_s, save_every_steps)
             if on_step is not None:
                 books.call(on_step, step)

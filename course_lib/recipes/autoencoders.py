@@ -11,6 +11,7 @@ from course_lib.datasets import BatchIndices, load_clips
 from course_lib.features import AudioConfig, clip_log_mels, from_unit
 from course_lib.metrics import judged_accuracy, load_judge, mel_cepstral_distance
 from course_lib.models.autoencoder import ConvAutoencoder, DenseAutoencoder
+from course_lib.moments import BestMoment
 from course_lib.profiles import current_device, current_profile
 from course_lib.recipes.frames import FRAME_CONFIG, frames_of, resynthesise_frames
 from course_lib.recipes.judge import vocoded_mels
@@ -32,6 +33,7 @@ def train_frame_autoencoder(dataset: str, checkpoints: Checkpoints, seed: int = 
         x = frames[index]
         return {"squared_error": F.mse_loss(model(x)[0], x)}
 
+    best = best_by_squared_error(frames_of(clips.validation), every=500)
     history = fit(
         model,
         batch_loss,
@@ -40,9 +42,20 @@ def train_frame_autoencoder(dataset: str, checkpoints: Checkpoints, seed: int = 
         learning_rate=2e-3,
         rng=rng,
         checkpoints=checkpoints,
+        best=best,
     )
+    best.put_into(model)
     judged, wave = resynthesise_frames(lambda x: model(x)[0], clips)
-    return Made(model, record_of(dataset, history, seed, FRAME_CONFIG, {"judged": judged}), wave)
+    return Made(model, record_of(dataset, history, seed, FRAME_CONFIG, {"judged": judged}, str(best)), wave)
+
+
+def best_by_squared_error(x: Tensor, every: int) -> BestMoment:
+    """The moment at which validation frames or pictures, x (N, ...), are rebuilt best."""
+
+    def score(model: DenseAutoencoder | ConvAutoencoder) -> float:
+        return sum((model(part)[0].float() - part).square().sum().item() for part in x.split(4096)) / x.numel()
+
+    return BestMoment(score, every=every, name="validation squared error")
 
 
 def train_conv_autoencoder(dataset: str, checkpoints: Checkpoints, seed: int = 0) -> Made:
@@ -58,6 +71,7 @@ def train_conv_autoencoder(dataset: str, checkpoints: Checkpoints, seed: int = 0
         x = train_mels[index]
         return {"log_error": F.mse_loss(model(x)[0].float(), x).log()}  # so that steps don't fade as the error shrinks
 
+    best = best_by_squared_error(clip_log_mels(clips.validation, cfg), every=250)
     history = fit(
         model,
         batch_loss,
@@ -66,7 +80,9 @@ def train_conv_autoencoder(dataset: str, checkpoints: Checkpoints, seed: int = 0
         learning_rate=4e-3,
         rng=rng,
         checkpoints=checkpoints,
+        best=best,
     )
+    best.put_into(model)
     x = clip_log_mels(test, cfg)
     with torch.no_grad():
         recon = model(x)[0].clamp(-1, 1)
@@ -75,7 +91,7 @@ def train_conv_autoencoder(dataset: str, checkpoints: Checkpoints, seed: int = 0
         "mcd_db": mel_cepstral_distance(from_unit(x, cfg), from_unit(recon, cfg)).mean().item(),
     }
     wave = vocode(recon[one_of_each_digit(test)], cfg).flatten()
-    return Made(model, record_of(dataset, history, seed, cfg, metrics), wave)
+    return Made(model, record_of(dataset, history, seed, cfg, metrics, str(best)), wave)
 
 
 AUTOENCODER_RECIPES: dict[str, Recipe] = {

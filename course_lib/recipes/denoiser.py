@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from course_lib.checkpoint import Checkpoints
 from course_lib.clips import Clips
@@ -13,6 +14,7 @@ from course_lib.enhancement import babble_noise, coloured_noise, spectral_subtra
 from course_lib.features import AudioConfig, from_unit, log_mel, to_unit
 from course_lib.metrics import balanced_rows, judged_accuracy, load_judge, mel_cepstral_distance
 from course_lib.models.principal import PrincipalAutoencoder
+from course_lib.moments import BestMoment
 from course_lib.profiles import current_device, current_profile
 from course_lib.recipes.record import Made, Recipe, record_of
 from course_lib.recipes.speech import smaller, waves_at_speeds
@@ -49,6 +51,13 @@ def train_denoiser(dataset: str, checkpoints: Checkpoints, seed: int = 0) -> Mad
         recon, _ = model(to_unit(log_mel(noisy, cfg), cfg))
         return {"log_error": (recon.float() - mels[index]).square().mean().log()}
 
+    noisy, clean = noisy_clips(clips.validation, torch.Generator(clips.device).manual_seed(2))
+    noisy_mels, clean_mels = (to_unit(log_mel(waves, cfg), cfg) for waves in (noisy, clean))
+
+    def error(model: PrincipalAutoencoder) -> float:
+        return F.mse_loss(model(noisy_mels)[0].float(), clean_mels).item()
+
+    best = BestMoment(error, every=250, name=f"validation squared error at {TEST_SNR_DB:.0f} dB")
     history = fit(
         model,
         batch_loss,
@@ -57,9 +66,21 @@ def train_denoiser(dataset: str, checkpoints: Checkpoints, seed: int = 0) -> Mad
         learning_rate=2e-3,
         rng=rng,
         checkpoints=checkpoints,
+        best=best,
     )
+    best.put_into(model)
     metrics, sample = denoiser_scores(model, clips, cfg)
-    return Made(model, record_of(dataset, history, seed, cfg, metrics), sample)
+    return Made(model, record_of(dataset, history, seed, cfg, metrics, str(best)), sample)
+
+
+def noisy_clips(part: Clips, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Up to 120 clips at 5 dB, first in white noise, then in babble, and the same clean: (2 B, T) each."""
+    some = part.select(balanced_rows(part, min(len(part), 120)))
+    white = torch.randn(some.waves.shape, generator=rng, device=rng.device)
+    noises = torch.cat([white, babble_noise(some.waves, len(some), rng)])
+    speech = some.waves.repeat(2, 1)
+    snr_db = _while_spoken(torch.full((len(speech),), TEST_SNR_DB), some.n_valid.repeat(2), speech.shape[1])
+    return mix_at_snr(speech, noises, snr_db), speech
 
 
 @torch.no_grad()
@@ -67,13 +88,9 @@ def denoiser_scores(model: PrincipalAutoencoder, clips: Clips, cfg: AudioConfig)
     """At 5 dB, beside subtraction that is told the true noise: means over white noise and babble of test clips.
 
     Also a test clip in babble, and the same cleaned, in a row: (T,)."""
-    rows = balanced_rows(clips.test, min(len(clips.test), 120))
-    test, rng = clips.test.select(rows), torch.Generator(clips.device).manual_seed(1)
-    white = torch.randn(test.waves.shape, generator=rng, device=rng.device)
-    noises = torch.cat([white, babble_noise(test.waves, len(test), rng)])  # (2 B, T)
-    speech, digits = test.waves.repeat(2, 1), test.digits.repeat(2)
-    snr_db = _while_spoken(torch.full((len(speech),), TEST_SNR_DB), test.n_valid.repeat(2), speech.shape[1])
-    noisy = mix_at_snr(speech, noises, snr_db)
+    noisy, speech = noisy_clips(clips.test, torch.Generator(clips.device).manual_seed(1))
+    n_test = len(speech) // 2
+    digits = clips.test.digits[balanced_rows(clips.test, n_test)].repeat(2)
     cleaned = {
         "denoised": vocode(model(to_unit(log_mel(noisy, cfg), cfg))[0].clamp(-1, 1), cfg),
         "spectral_subtraction": spectral_subtraction(noisy, noisy - speech, cfg),
@@ -83,7 +100,7 @@ def denoiser_scores(model: PrincipalAutoencoder, clips: Clips, cfg: AudioConfig)
         heard = to_unit(log_mel(waves, cfg), cfg)
         metrics[f"{name}_judged"] = judged_accuracy(judge, heard, digits)
         metrics[f"{name}_mcd_db"] = mel_cepstral_distance(from_unit(heard, cfg), clean_db).mean().item()
-    return metrics, torch.cat([noisy[len(test)], cleaned["denoised"][len(test)]]).clamp(-1, 1)
+    return metrics, torch.cat([noisy[n_test], cleaned["denoised"][n_test]]).clamp(-1, 1)
 
 
 def _while_spoken(snr_db: Tensor, n_valid: Tensor, n_samples: int) -> Tensor:

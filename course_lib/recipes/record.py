@@ -12,6 +12,7 @@ from course_lib.features import AudioConfig
 from course_lib.training import History
 
 LICENCES = {"fsdd": "CC BY-SA 4.0", "bundled": "CC0 1.0"}  # the weights' licence follows from the data's
+LAST_STEP = "the last step; their number was fixed beforehand"
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,12 @@ class Made:
 Recipe = Callable[[Checkpoints], Made]
 
 
-def record_of(dataset: str, history: History, seed: int, cfg: AudioConfig, metrics: dict[str, float]) -> dict:
-    """The record of a model that `fit` trained."""
+def record_of(
+    dataset: str, history: History, seed: int, cfg: AudioConfig, metrics: dict[str, float], chosen: str = LAST_STEP
+) -> dict:
+    """The record of a model that `fit` trained.
+
+    Args:    metrics: on the test set.     chosen: which moment and settings, and what decided: never the test set."""
     return {
         "dataset": dataset,
         "licence": LICENCES[dataset],
@@ -42,6 +47,7 @@ def record_of(dataset: str, history: History, seed: int, cfg: AudioConfig, metri
         "train_seconds": round(history.seconds, 1),
         "device": f"{history.device}, {history.precision}",
         "seed": seed,
+        "chosen": chosen,
         "audio_config": asdict(cfg),  # a model can read and paint only pictures made like those it learned from
         "metrics": {name: round(value, 4) for name, value in metrics.items()},
     }

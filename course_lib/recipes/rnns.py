@@ -21,7 +21,7 @@ from course_lib.pitch import median_pitch_hz
 from course_lib.pretrained import load_pretrained
 from course_lib.profiles import current_device, current_profile
 from course_lib.recipes.record import Made, Recipe, record_of
-from course_lib.recipes.scores import spoken_scores
+from course_lib.recipes.scores import Speak, best_by_ratio, choose, spoken_scores
 from course_lib.recipes.speech import smaller
 from course_lib.recipes.vaes import SPEEDS, mels_at_speeds, vary_gain
 from course_lib.sampling import fit_latent_gaussians
@@ -30,7 +30,8 @@ from course_lib.teacher_forcing import mel_rnn_parts, mulaw_rnn_parts, shifted
 from course_lib.training import fit
 from course_lib.vocoder import vocode
 
-MEL_TEMPERATURE = 0.45
+MEL_TEMPERATURE = 0.45  # while training; of the best moment's samples, one of these is chosen
+MEL_TEMPERATURES = (0.35, 0.45, 0.55)
 MULAW_TEMPERATURE = 0.95
 # Chunks of 32 ms hold two or more periods of any voice. 64 streams: 4.37 bits after 300 s, 24: 4.31 after 200.
 N_STREAMS, CHUNK = 24, 256
@@ -56,6 +57,11 @@ def train_melrnn(dataset: str, checkpoints: Checkpoints, seed: int = 0) -> Made:
         unit_mel = vary_gain(pool[index], rng)
         return mel_rnn_parts(model, unit_mel, n_frames[index], train.digits[rows], train.speakers[rows], rng)
 
+
+    def speaker_of(model: MelRNN, temperature: float = MEL_TEMPERATURE) -> Speak:
+        return lambda *asked: vocode(draw_frames(model, *asked, temperature=temperature)[0], cfg)
+
+    best = best_by_ratio(speaker_of, clips, cfg, every=1000)
     history = fit(
         model,
         batch_loss,
@@ -66,11 +72,13 @@ def train_melrnn(dataset: str, checkpoints: Checkpoints, seed: int = 0) -> Made:
         precision="fp32",
         rng=rng,
         checkpoints=checkpoints,
+        best=best,
     )
-    scores, sample = spoken_scores(
-        lambda *asked: vocode(draw_frames(model, *asked, temperature=MEL_TEMPERATURE)[0], cfg), clips, cfg
-    )
-    return Made(model, record_of(dataset, history, seed, cfg, scores), sample)
+    best.put_into(model)
+    temperature = choose(lambda value: speaker_of(model, value), MEL_TEMPERATURES, clips, cfg)
+    scores, sample = spoken_scores(speaker_of(model, temperature), clips, cfg)
+    chosen = f"{best}; temperature {temperature} of {MEL_TEMPERATURES} by the same"
+    return Made(model, record_of(dataset, history, seed, cfg, scores, chosen), sample)
 
 
 def train_mulaw_rnn(dataset: str, checkpoints: Checkpoints, seed: int = 0) -> Made:
