@@ -75,9 +75,10 @@ class Clips:
                 raise ValueError(f"{name}: got {value.dtype} {tuple(value.shape)}, need {dtype} ({n_clips},)")
             if value.device != self.waves.device:
                 raise ValueError(f"{name} is on {value.device}, waves on {self.waves.device}; use .to(device)")
-        both = (self.is_test & self.is_validation).nonzero()[:, 0].tolist()
-        if both:
-            raise ValueError(f"{self.names[both[0]]} is a test clip and a validation clip; need one or neither")
+        both = self.is_test & self.is_validation
+        if not both.is_meta and both.any():
+            name = self.names[int(both.nonzero()[0])]
+            raise ValueError(f"{name} is a test clip and a validation clip; need one or neither")
 
     def __len__(self) -> int:
         return len(self.names)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -19,6 +21,7 @@ def make_clips(n_clips: int = 7, n_samples: int = 5) -> Clips:
         is_test=takes < 2,
         names=tuple(f"{take % 3}_s{take % 2}_{take}" for take in range(n_clips)),
         speaker_names=("s0", "s1"),
+        is_validation=takes == 4,
     )
 
 
@@ -43,11 +46,23 @@ def test_fit_clip_leaves_its_input_alone():
     assert (wave == 0.5).all()
 
 
-def test_train_and_test_share_no_clip_and_lose_none():
+def test_train_validation_and_test_share_no_clip_and_lose_none():
     clips = make_clips()
-    assert clips.test.names == ("0_s0_0", "1_s1_1") and len(clips.train) == 5
-    assert set(clips.train.names) | set(clips.test.names) == set(clips.names)
-    assert clips.train is clips.train  # kept: a notebook that asks in a loop copies no waves
+    assert clips.test.names == ("0_s0_0", "1_s1_1") and clips.validation.names == ("1_s0_4",) and len(clips.train) == 4
+    assert set(clips.train.names) | set(clips.validation.names) | set(clips.test.names) == set(clips.names)
+    assert clips.train is clips.train and clips.validation is clips.validation  # kept: asking in a loop copies no waves
+    assert "1 validation, 2 test" in repr(clips)
+
+
+def test_without_a_validation_set_there_is_none_and_nothing_is_lost():
+    clips = replace(make_clips(), is_validation=None)
+    assert len(clips.validation) == 0 and len(clips.train) == 5
+    assert clips.is_validation.dtype == torch.bool and not clips.is_validation.any()
+
+
+def test_a_clip_is_never_both_for_choosing_and_for_testing():
+    with pytest.raises(ValueError, match="1_s1_1 is a test clip and a validation clip; need one or neither"):
+        replace(make_clips(), is_validation=torch.arange(7) == 1)
 
 
 def test_select_by_mask_and_by_rows():
@@ -55,7 +70,7 @@ def test_select_by_mask_and_by_rows():
     by_mask = clips.select(clips.digits == 2)
     by_rows = clips.select(torch.tensor([2, -2]))
     assert by_mask.names == by_rows.names == ("2_s0_2", "2_s1_5")
-    for name in ("waves", "digits", "speakers", "takes", "n_valid", "is_test"):
+    for name in ("waves", "digits", "speakers", "takes", "n_valid", "is_test", "is_validation"):
         assert torch.equal(getattr(by_mask, name), getattr(by_rows, name)), name
     assert by_mask.takes.tolist() == [2, 5]
     assert clips.select(torch.tensor([5, 2, 5])).takes.tolist() == [5, 2, 5]
@@ -106,7 +121,7 @@ def test_features_are_computed_once_and_sliced_by_selections():
     assert clips.feature("takes", compute) is whole and whole.shape == (7, 3)
     odd_train = train.select(train.takes % 2 == 1)
     assert odd_train.feature("takes", compute)[:, 0].tolist() == [3, 5]  # through two selections
-    assert train.feature("takes", compute)[:, 0].tolist() == [2, 3, 4, 5, 6]
+    assert train.feature("takes", compute)[:, 0].tolist() == [2, 3, 5, 6]
     assert calls == [7]
     assert clips.feature("other", compute) is not whole and calls == [7, 7]
 
@@ -131,7 +146,7 @@ def test_to_moves_everything_and_keeps_features():
 def test_clips_on_a_gpu():
     clips = make_clips().to("cuda")
     assert clips.select(torch.tensor([1, 2])).takes.tolist() == [1, 2]  # rows from the CPU
-    assert clips.test.waves.is_cuda and clips.train.to("cpu").takes.tolist() == [2, 3, 4, 5, 6]
+    assert clips.test.waves.is_cuda and clips.train.to("cpu").takes.tolist() == [2, 3, 5, 6]
     rows = next(BatchIndices(7, 3, torch.Generator("cuda").manual_seed(0)))
     assert rows.is_cuda and clips.waves[rows].shape == (3, 5)
 

@@ -45,19 +45,26 @@ def test_names_agree_with_labels_and_split(any_clips):
         digit, speaker, take = any_clips.names[row].split("_")
         assert int(digit) == any_clips.digits[row] and int(take) == any_clips.takes[row]
         assert speaker == any_clips.speaker_names[any_clips.speakers[row]]
+        last_validation = 4 + len(any_clips) // 600  # FSDD: takes 5 to 9 of 50; bundled: 5 and 6 of 20
         assert bool(any_clips.is_test[row]) == (int(take) <= 4)
+        assert bool(any_clips.is_validation[row]) == (5 <= int(take) <= last_validation)
     assert any_clips.digit_names == DIGIT_NAMES and len(set(any_clips.names)) == len(any_clips)
 
 
 def test_every_speaker_says_every_digit_equally_often(any_clips):
     cells = Counter(zip(any_clips.digits.tolist(), any_clips.speakers.tolist(), strict=True))
     assert len(cells) == 60 and set(cells.values()) == {len(any_clips) // 60}
-    assert len(any_clips.test) == 300 and len(any_clips.train) == len(any_clips) - 300
+    n_validation = len(any_clips) // 10
+    assert len(any_clips.test) == 300 and len(any_clips.validation) == n_validation
+    assert len(any_clips.train) == len(any_clips) - 300 - n_validation
+    cells = Counter(zip(any_clips.validation.digits.tolist(), any_clips.validation.speakers.tolist(), strict=True))
+    assert len(cells) == 60 and set(cells.values()) == {n_validation // 60}
 
 
-def test_no_test_clip_is_in_the_training_set(any_clips):
-    train = {wave.numpy().tobytes() for wave in any_clips.train.waves}
-    assert not any(wave.numpy().tobytes() in train for wave in any_clips.test.waves)
+def test_no_test_or_validation_clip_is_in_another_set(any_clips):
+    parts = (any_clips.train, any_clips.validation, any_clips.test)
+    sounds = [{wave.numpy().tobytes() for wave in part.waves} for part in parts]
+    assert len(set.union(*sounds)) == sum(map(len, sounds)) == len(any_clips)
 
 
 def test_fsdd_as_measured_on_its_card():

@@ -61,6 +61,22 @@ def test_the_test_set_is_the_second_of_each_five_by_name(tmp_path):
     assert read_own_sounds(tmp_path)[0].test.names == clips.test.names
 
 
+def test_one_file_in_ten_is_for_choosing_drawn_by_a_seed_and_never_a_test_clip(tmp_path):
+    for i_file in range(31):
+        put(tmp_path, f"cat/{i_file:02}.wav", tone(400, 8000, frequency_hz=300 + 7 * i_file))
+    for i_file in range(3):
+        put(tmp_path, f"dog/{i_file:02}.wav", tone(400, 8000, frequency_hz=900 + 7 * i_file))
+    for i_file in range(2):
+        put(tmp_path, f"owl/{i_file:02}.wav", tone(400, 8000, frequency_hz=1900 + 7 * i_file))
+    clips, _ = read_own_sounds(tmp_path)
+    counts = torch.bincount(clips.validation.digits, minlength=3).tolist()
+    assert counts == [3, 1, 0]  # of two owls one is learnt from, one is tested
+    parts = [set(part.names) for part in (clips.train, clips.validation, clips.test)]
+    assert len(set.union(*parts)) == sum(map(len, parts)) == 36
+    assert (torch.bincount(clips.train.digits, minlength=3) > 0).all()
+    assert read_own_sounds(tmp_path)[0].validation.names == clips.validation.names
+
+
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3", "WAV"])
 def test_every_format_keeps_the_sound(tmp_path, suffix):
     put(tmp_path, f"cat/a.{suffix}", tone(16_000, 16_000, frequency_hz=500), 16_000)
