@@ -14,7 +14,7 @@ from rich.table import Table
 
 import benchmarks
 from benchmarks import Row
-from course_lib.executing import write_text_atomically
+from course_lib.running.executing import write_text_atomically
 
 
 def available() -> list[str]:

@@ -14,7 +14,9 @@ from typer.testing import CliRunner, Result
 
 import benchmarks
 from benchmarks import Row, collect
-from course_lib import cli, datasets, profiles
+from course_lib.clips import loading
+from course_lib.commands import cli
+from course_lib.settings import profiles
 
 
 def course(*arguments: str) -> Result:
@@ -29,7 +31,7 @@ def repository(tmp_path, monkeypatch) -> Path:
         cell = nbformat.v4.new_code_cell(source)
         nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "notebooks" / f"{name}.ipynb")
     monkeypatch.setattr(profiles, "checkout_dir", lambda: tmp_path)
-    monkeypatch.setattr(datasets, "load_clips", lambda: SimpleNamespace(dataset="bundled"))
+    monkeypatch.setattr(loading, "load_clips", lambda: SimpleNamespace(dataset="bundled"))
     monkeypatch.setenv("COURSE_RUNS_DIR", str(tmp_path / "runs"))
     return tmp_path
 
@@ -43,7 +45,7 @@ def test_every_job_is_one_command():
 
 def test_it_starts_without_heavy_modules():
     code = (
-        "import sys, course_lib.cli, course_lib.doctor\n"
+        "import sys, course_lib.commands.cli, course_lib.commands.doctor\n"
         "heavy = {'torch', 'numpy', 'librosa', 'matplotlib', 'nbformat', 'nbclient', 'nbgrader', 'IPython'}\n"
         "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or None)"
     )
@@ -106,7 +108,7 @@ def test_an_absent_package_is_named_with_the_remedy(repository, monkeypatch):
 
 
 def test_our_own_mistakes_keep_their_traceback(repository, monkeypatch):
-    monkeypatch.setattr(datasets, "load_clips", lambda: {}["a bug"])
+    monkeypatch.setattr(loading, "load_clips", lambda: {}["a bug"])
     with pytest.raises(KeyError):
         course("run", "00")
 
@@ -115,7 +117,7 @@ def test_an_interrupted_run_exits_130(repository, monkeypatch):
     def interrupt(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("course_lib.running.run_notebooks", interrupt)
+    monkeypatch.setattr("course_lib.running.collecting.run_notebooks", interrupt)
     result = course("run", "00")
     assert result.exit_code == 130 and "what had finished is kept" in result.output
 

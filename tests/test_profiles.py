@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from course_lib import profiles
-from course_lib.profiles import Profile, current_device, current_profile
+from course_lib.settings import profiles
+from course_lib.settings.profiles import Profile, current_device, current_profile
 
 
 @pytest.mark.parametrize(("name", "n_steps"), [("smoke", 2), ("quick", 30), ("full", 400)])

@@ -20,7 +20,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 import course_lib
-from course_lib import doctor
+from course_lib.commands import doctor
 from course_lib.grading.sandbox.sandboxes import WORKER_FILES
 
 ROOT = Path(__file__).parents[1]

@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from course_lib.executing import write_text_atomically
-from course_lib.exercises import Exercise, get_exercise, list_exercises
+from course_lib.exercises.checking import get_exercise, list_exercises
+from course_lib.exercises.framework import Exercise
 from course_lib.grading.release import WRITTEN_MARK
-from course_lib.profiles import checkout_dir
+from course_lib.running.executing import write_text_atomically
+from course_lib.settings.profiles import checkout_dir
 
 FORMAT = 1
 ASSIGNMENT_FILE = "assignment.toml"

@@ -6,10 +6,10 @@ import re
 import tomllib
 from pathlib import Path
 
-from course_lib.executing import write_text_atomically
+from course_lib.running.executing import write_text_atomically
 
 SETUP_MARK = "# SET-UP"
-SETUP_CELL = '''\
+SETUP_CELL = """\
 # SET-UP: does nothing where course_lib is installed; elsewhere (Colab) it installs what is missing, and only that.
 import importlib.util
 import subprocess
@@ -18,13 +18,13 @@ import sys
 if importlib.util.find_spec("course_lib") is None:
     for command in (
         ["pip", "install", "--no-deps", "ADDRESS"],
-        ["course_lib.doctor", "--install-missing"],  # leaves torch, torchaudio and numpy exactly as they are
+        ["course_lib.commands.doctor", "--install-missing"],  # leaves torch, torchaudio and numpy exactly as they are
     ):
         done = subprocess.run([sys.executable, "-m", *command], text=True, capture_output=True)
         print(done.stdout + done.stderr)
         done.check_returncode()
     importlib.invalidate_caches()
-'''
+"""
 COLAB = "https://colab.research.google.com"
 BADGE_LINE = re.compile(r"^\[!\[Open in Colab\]\(.*\)\s*$", re.MULTILINE)
 REPOSITORY_LINE = re.compile(r'^Repository = "https://github\.com/([\w.-]+/[\w.-]+)"$', re.MULTILINE)

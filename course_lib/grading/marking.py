@@ -15,10 +15,10 @@ from textwrap import dedent
 
 import torch
 
-from course_lib.exercises import FAILED, Exercise, Outcome, compare, draw_trials
-from course_lib.exercises.framework import BrokenExercise
+from course_lib.exercises.framework import FAILED, BrokenExercise, Exercise, Outcome, compare, draw_trials
 from course_lib.grading.answers import Answer, denied_name
-from course_lib.grading.assignment import Assigned, Assignment, exercise_seed
+from course_lib.grading.assignment import Assigned, Assignment
+from course_lib.grading.marking import exercise_seed
 from course_lib.grading.results import MISSING, NOT_GRADED, REFUSED, RUNS_ALONE, STOPPED, ExerciseResult
 from course_lib.grading.sandbox.launch import Job, Limits, Reply, Sandbox, Worker, WorkerFault
 

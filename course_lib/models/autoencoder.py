@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_lib.models.subspaces import pca, principal_angles_deg
+from course_lib.models.layers.subspaces import pca, principal_angles_deg
 
 __all__ = [
     "ConvAutoencoder", "ConvDecoder", "ConvEncoder", "DenseAutoencoder", "LinearAutoencoder", "check_rows",

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
+from course_lib.clips.clip_features import clip_log_mels
 from torch import Tensor
 
-from course_lib.clips import Clips
-from course_lib.faults import classes_covered, diversity_ratio
-from course_lib.features import AudioConfig, clip_log_mels, from_unit, log_mel, to_unit
-from course_lib.metrics import balanced_rows, judge_logits, load_judge, load_speaker_judge, score_waves
-from course_lib.profiles import current_profile
-from course_lib.sampling import balanced_labels
+from course_lib.clips.clips import Clips
+from course_lib.judging.faults import classes_covered, diversity_ratio
+from course_lib.judging.metrics import balanced_rows, judge_logits, load_judge, load_speaker_judge, score_waves
+from course_lib.models.layers.latents import balanced_labels
+from course_lib.settings.profiles import current_profile
+from course_lib.sound.features import AudioConfig, from_unit, log_mel, to_unit
 
 N_SETS = 4  # of samples; from one to the next, the Frechet ratio moves by 0.05
 
