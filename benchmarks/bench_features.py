@@ -10,10 +10,10 @@ from collections.abc import Callable
 import librosa
 import numpy as np
 import torch
-from course_lib.clips.clip_features import clip_log_mels
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks import Row
+from course_lib.clips.clip_features import clip_log_mels
 from course_lib.clips.clips import BatchIndices, Clips
 from course_lib.clips.loading import load_clips
 from course_lib.settings.profiles import current_device

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 
 import torch
-from course_lib.clips.clip_features import clip_log_mels
 
 from benchmarks import Row
+from course_lib.clips.clip_features import clip_log_mels
 from course_lib.clips.clips import Clips
 from course_lib.clips.loading import load_clips
 from course_lib.losses.variational import elbo_parts

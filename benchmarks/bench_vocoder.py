@@ -7,10 +7,10 @@ import time
 
 import librosa
 import torch
-from course_lib.clips.clip_features import clip_log_mels
 from torch import Tensor
 
 from benchmarks import Row
+from course_lib.clips.clip_features import clip_log_mels
 from course_lib.clips.clips import Clips
 from course_lib.clips.loading import load_clips
 from course_lib.judging.metrics import judged_accuracy, load_judge

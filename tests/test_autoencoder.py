@@ -16,10 +16,9 @@ from course_lib.models.autoencoder import (
     DenseAutoencoder,
     LinearAutoencoder,
     halved_size,
-    pca,
-    principal_angles_deg,
 )
 from course_lib.models.layers import subspaces
+from course_lib.models.layers.subspaces import pca, principal_angles_deg
 from course_lib.training.pretrained import load_pretrained, save_pretrained
 
 RECORD = {"dataset": "none", "steps": 0, "train_seconds": 0.0, "device": "cpu", "seed": 0, "metrics": {}}

@@ -85,7 +85,6 @@ def test_run_one_exits_0(repository):
         (["run", "--profile", "fast"], "unknown profile 'fast': need one of smoke, quick, full"),
         (["run", "--solutions"], "solutions/ holds no notebooks"),
         (["data", "import", "absent.tar.gz"], "absent.tar.gz"),
-        (["bench", "nothing"], "no benchmark nothing; there are "),
         (["release", "--repo", "just-a-name"], "need OWNER/NAME"),
     ],
 )
@@ -102,9 +101,9 @@ def test_debug_shows_where(repository, monkeypatch):
 
 
 def test_an_absent_package_is_named_with_the_remedy(repository, monkeypatch):
-    monkeypatch.setitem(sys.modules, "course_lib.running", None)
+    monkeypatch.setitem(sys.modules, "course_lib.running.collecting", None)
     result = course("run", "00")
-    assert result.exit_code == 1 and "course_lib.running" in result.output and "pip install -c" in result.output
+    assert result.exit_code == 1 and "course_lib.running.collecting" in result.output and "pip install -c" in result.output
 
 
 def test_our_own_mistakes_keep_their_traceback(repository, monkeypatch):
@@ -136,6 +135,20 @@ def test_lab_opens_the_first_notebook(repository, monkeypatch):
         [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={repository}",
          "--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb", "--no-browser"]
     ]  # fmt: skip
+
+
+def test_bench_runs_in_the_repository(repository, monkeypatch):
+    called: list[tuple[list[str], Path]] = []
+    monkeypatch.setattr(cli.subprocess, "call", lambda command, cwd: called.append((command, cwd)) or 1)
+    assert course("bench", "features").exit_code == 1
+    assert called == [([sys.executable, "-m", "benchmarks.collect", "features"], repository)]
+
+
+def test_an_unknown_benchmark_is_refused():
+    command = [sys.executable, "-m", "benchmarks.collect", "nothing"]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "no benchmark nothing; there are " in done.stderr
 
 
 def test_a_row_says_how_many_times_better():

@@ -11,9 +11,9 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-from course_lib.commands.findings import FAIL, NOTE, OK, Finding
 
 from course_lib.commands import doctor
+from course_lib.commands.findings import FAIL, NOTE, OK, Finding
 from course_lib.settings import install
 
 ROOT = Path(__file__).parents[1]

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from course_lib.exercises import checking
+from course_lib.exercises import checking, framework
 from course_lib.exercises.attempts import Attempt
 from course_lib.exercises.checking import check
 from course_lib.exercises.framework import FAILED, NOT_ATTEMPTED, PASSED, Exercise, WrongAnswer, mark
@@ -155,12 +155,12 @@ def test_an_answer_that_reuses_one_buffer_is_judged_by_what_it_gave():
 
 
 def test_missing_attempts_never_pass():
-    exercise, trials = make(), checking.draw_trials(make())
-    attempts = checking.run_trials(exercise, row_means, trials)
-    assert checking.compare(exercise, trials, attempts).status == PASSED
-    assert checking.compare(exercise, trials, attempts[:-1]).status == FAILED
-    assert checking.compare(exercise, trials, []).status == FAILED
-    assert checking.compare(exercise, trials, [Attempt()] * len(trials)).status == FAILED
+    exercise, trials = make(), framework.draw_trials(make())
+    attempts = framework.run_trials(exercise, row_means, trials)
+    assert framework.compare(exercise, trials, attempts).status == PASSED
+    assert framework.compare(exercise, trials, attempts[:-1]).status == FAILED
+    assert framework.compare(exercise, trials, []).status == FAILED
+    assert framework.compare(exercise, trials, [Attempt()] * len(trials)).status == FAILED
 
 
 def test_the_callers_randomness_is_left_alone():

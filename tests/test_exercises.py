@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from course_lib.exercises import checking
+from course_lib.exercises import checking, framework
 from course_lib.exercises.attempts import MAX_PARTS
 from course_lib.exercises.checking import check
 from course_lib.exercises.framework import FAILED, NOT_ATTEMPTED, PASSED, Exercise, mark
@@ -83,8 +83,8 @@ def test_slips_that_some_seed_once_let_pass_or_mistook_for_others(exercise_id, n
 def test_no_result_is_the_same_for_all_inputs(exercise):
     """What could be known beforehand, a forger could write down: every part depends on the seed in some trial."""
     side_effects = {"tensors whose .grad was changed"}  # none in a right answer, and easier to avoid than to hide
-    drawn = [checking.draw_trials(exercise, seed) for seed in (3, 4, 5)]
-    first, *others = [[a.outputs for a in checking.run_trials(exercise, exercise.reference, one)] for one in drawn]
+    drawn = [framework.draw_trials(exercise, seed) for seed in (3, 4, 5)]
+    first, *others = [[a.outputs for a in framework.run_trials(exercise, exercise.reference, one)] for one in drawn]
     vary = {
         name
         for other in others
@@ -104,7 +104,7 @@ def test_a_stub_is_not_attempted(exercise):
 
 @EACH
 def test_inputs_repeat_by_seed_and_differ_in_size(exercise):
-    first, again, other = (checking.draw_trials(exercise, seed) for seed in (3, 3, 4))
+    first, again, other = (framework.draw_trials(exercise, seed) for seed in (3, 3, 4))
     assert len(first) >= 2
     assert [_shown(t) for t in first] == [_shown(t) for t in again] != [_shown(t) for t in other]
     for inputs in first:
@@ -116,7 +116,7 @@ def test_inputs_repeat_by_seed_and_differ_in_size(exercise):
                     assert not torch.allclose(value, value.T, atol=0.1), f"{name}: symmetry would hide a swapped axis"
                     continue
                 assert len(set(value.shape)) == value.dim(), f"{name}: two axes of one size would hide a swapped axis"
-    outputs = [checking.run_probe(exercise, exercise.reference, inputs).outputs for inputs in first]
+    outputs = [framework.run_probe(exercise, exercise.reference, inputs).outputs for inputs in first]
     sizes = [_sizes(inputs) + _sizes(out) for inputs, out in zip(first, outputs, strict=True)]
     assert not any(sizes[0]) or len(set(sizes)) > 1, "right only for one shape would pass"
 
@@ -136,9 +136,9 @@ def test_the_probe_can_run_by_itself(exercise):
     assert not code.co_freevars and exercise.probe.__defaults__ is None
     used = set(inspect.getclosurevars(exercise.probe).globals)
     assert used <= {"torch", "math"}, f"the probe uses {used - {'torch', 'math'}}"
-    attempts = checking.run_trials(exercise, exercise.reference, checking.draw_trials(exercise))
+    attempts = framework.run_trials(exercise, exercise.reference, framework.draw_trials(exercise))
     back = pickle.loads(pickle.dumps(attempts))
-    assert checking.compare(exercise, checking.draw_trials(exercise), back).status == PASSED
+    assert framework.compare(exercise, framework.draw_trials(exercise), back).status == PASSED
 
 
 @EACH
@@ -241,7 +241,7 @@ def test_an_answer_that_changes_its_inputs_does_not_change_the_verdict_on_others
                 value.resize_(0)
         return torch.zeros(3)
 
-    before = [_shown(t) for t in checking.draw_trials(exercise)]
+    before = [_shown(t) for t in framework.draw_trials(exercise)]
     assert check(exercise.id, vandal).status == FAILED
-    assert [_shown(t) for t in checking.draw_trials(exercise)] == before
+    assert [_shown(t) for t in framework.draw_trials(exercise)] == before
     assert check(exercise.id, exercise.reference).status == PASSED

@@ -7,8 +7,8 @@ import math
 
 import pytest
 import torch
-from course_lib.clips.clip_features import clip_log_mels
 
+from course_lib.clips.clip_features import clip_log_mels
 from course_lib.judging import faults
 from course_lib.judging.faults import (
     classes_covered,

@@ -8,8 +8,8 @@ import pytest
 import scipy.fft
 import torch
 import torchaudio.functional as taf
-from course_lib.clips.clip_features import clip_log_mels
 
+from course_lib.clips.clip_features import clip_log_mels
 from course_lib.sound.features import (
     AudioConfig,
     dct_matrix,

@@ -188,7 +188,7 @@ def test_refuses_a_checkpoint_of_another_kind(tmp_path):
 
 
 def test_refuses_to_checkpoint_batches_that_cannot_be_resumed(tmp_path):
-    with pytest.raises(ValueError, match="can't be resumed; use datasets.BatchIndices"):
+    with pytest.raises(ValueError, match="can't be resumed; use clips.BatchIndices"):
         fit_line(batches=iter([torch.arange(3)] * 50), checkpoints=Checkpoints(tmp_path))
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from here_worker import HereWorker
 
-from course_lib.exercises import checking
+from course_lib.exercises import checking, framework
 from course_lib.exercises.attempts import Attempt
 from course_lib.exercises.checking import get_exercise, list_exercises
 from course_lib.exercises.framework import FAILED, NOT_ATTEMPTED, PASSED
@@ -145,7 +145,7 @@ def test_inputs_are_the_students_own_and_the_same_again(make):
 
     ada = sent("ada")
     assert sent("ada") == ada
-    assert ada not in (sent("bob"), sent("ada", salt="salt"), checking.draw_trials(checking.get_exercise("00.1")))
+    assert ada not in (sent("bob"), sent("ada", salt="salt"), framework.draw_trials(checking.get_exercise("00.1")))
 
 
 def test_the_sandbox_is_told_nothing_that_it_could_use(make):
@@ -158,9 +158,9 @@ def test_the_sandbox_is_told_nothing_that_it_could_use(make):
         assert not [one for one in secrets if one.encode() in sent]
         assert "reference" not in job.probe and "wrong_answers" not in job.probe
         for inputs, attempt in zip(
-            job.trials, checking.run_trials(exercise, exercise.reference, job.trials), strict=True
+            job.trials, framework.run_trials(exercise, exercise.reference, job.trials), strict=True
         ):
-            assert set(inputs) == set(checking.draw_trials(exercise)[0])
+            assert set(inputs) == set(framework.draw_trials(exercise)[0])
             given = [value for value in inputs.values() if isinstance(value, torch.Tensor)]
             output = next(iter(attempt.outputs.values()))
             assert not any(one.shape == output.shape and torch.equal(one, output) for one in given)
@@ -203,7 +203,7 @@ def test_what_stopped_the_code_is_said_and_costs_the_points(make):
     class Stopped(HereWorker):
         def reply(self, job):
             exercise = checking.get_exercise("00.1")
-            return Reply(checking.run_trials(exercise, exercise.reference, job.trials), "it took longer than 10 s")
+            return Reply(framework.run_trials(exercise, exercise.reference, job.trials), "it took longer than 10 s")
 
     (result,) = make(Assigned("00.1", 2.0), worker=Stopped).mark("ada", answers(e001=TONE))
     assert (result.status, result.points, result.message) == (STOPPED, 0, "stopped: it took longer than 10 s")
@@ -240,11 +240,11 @@ def test_messages_are_short_and_the_same_in_every_run(make):
 def test_answers_that_were_written_down_fit_nobody_elses_inputs(exercise):
     """A forger knows probe and reference, and all inputs but the next ones: results for others never pass."""
     seeds = range(6)
-    drawn = [checking.draw_trials(exercise, seed) for seed in seeds]
-    right = [checking.run_trials(exercise, exercise.reference, trials) for trials in drawn]
+    drawn = [framework.draw_trials(exercise, seed) for seed in seeds]
+    right = [framework.run_trials(exercise, exercise.reference, trials) for trials in drawn]
     for i in seeds:
         for j in seeds:
-            outcome = checking.compare(dataclasses.replace(exercise, wrong_answers=()), drawn[i], right[j])
+            outcome = framework.compare(dataclasses.replace(exercise, wrong_answers=()), drawn[i], right[j])
             assert outcome.status == (PASSED if i == j else FAILED), (i, j)
 
 
@@ -255,7 +255,7 @@ def test_nothing_that_comes_back_raises_or_passes(make):
     class Forger(HereWorker):
         def reply(self, job):
             exercise = next(e for e in list_exercises() if e.function == job.function)
-            right = checking.run_trials(exercise, exercise.reference, job.trials)
+            right = framework.run_trials(exercise, exercise.reference, job.trials)
             return forged(right, rng)
 
     marker = make(*(Assigned(one, 1.0) for one in ids), worker=Forger)

@@ -9,8 +9,8 @@ import pytest
 import scipy.linalg
 import scipy.spatial
 import torch
-from course_lib.clips.clip_features import clip_log_mels
 
+from course_lib.clips.clip_features import clip_log_mels
 from course_lib.judging import metrics
 from course_lib.judging.distances import frechet_distance, inception_score, mel_cepstral_distance, nearest_distances
 from course_lib.judging.metrics import (

@@ -5,8 +5,8 @@ from dataclasses import asdict
 
 import pytest
 import torch
-from course_lib.clips.clip_features import clip_log_mels
 
+from course_lib.clips.clip_features import clip_log_mels
 from course_lib.clips.loading import load_clips
 from course_lib.recipes import gans, making, rnns, scores
 from course_lib.recipes import judge as judge_recipe

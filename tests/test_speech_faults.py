@@ -6,9 +6,9 @@ import math
 
 import pytest
 import torch
-from course_lib.clips.clip_features import clip_log_mels
 from torch import Tensor
 
+from course_lib.clips.clip_features import clip_log_mels
 from course_lib.judging import speech_faults
 from course_lib.judging.metrics import judge_logits, load_judge, resynthesised
 from course_lib.judging.speech_faults import alarms, click_rate, held_tone_share, ran_on_share, sureness, unsure_share

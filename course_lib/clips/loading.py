@@ -11,16 +11,11 @@ from pathlib import Path
 import torch
 
 from course_lib.clips.archives import DataError, read_recordings, recordings_digest
-from course_lib.clips.clips import DIGIT_NAMES, N_SAMPLES, N_TEST_TAKES, SAMPLE_RATE_HZ, BatchIndices, Clips, fit_clip
-from course_lib.clips.fsdd import download_fsdd, find_fsdd, fsdd_digest, import_fsdd, read_fsdd
-from course_lib.clips.own_sounds import OwnSound, read_own_sounds
+from course_lib.clips.clips import N_SAMPLES, N_TEST_TAKES, SAMPLE_RATE_HZ, Clips, fit_clip
+from course_lib.clips.fsdd import download_fsdd, read_fsdd
 from course_lib.settings.profiles import bundled_dir
 from course_lib.sound.audio import read_wave
 
-__all__ = [
-    "DIGIT_NAMES", "N_SAMPLES", "SAMPLE_RATE_HZ", "BatchIndices", "Clips", "DataError", "OwnSound", "download_fsdd",
-    "find_fsdd", "fit_clip", "fsdd_digest", "import_fsdd", "load_clips", "read_own_sounds",
-]  # fmt: skip
 DATASETS = ("auto", "fsdd", "bundled")
 BUNDLED_DIGEST = "cdc54077ad9ce60e07c9f5043aae9c6f1ab1b6165067ea7f27aecb19a08d188c"  # of data/bundled_digits.zip
 IMPORT_HINT = "`course data import PATH` takes its archive or folder"

@@ -71,9 +71,8 @@ def data_download() -> None:
 @data.command("info")
 def data_info() -> None:
     """Which data set the notebooks find without a network."""
-    from course_lib.commands.findings import FAIL
-
     from course_lib.commands.doctor import check_data
+    from course_lib.commands.findings import FAIL
 
     finding = check_data()
     typer.echo(str(finding))
@@ -157,11 +156,9 @@ def bench(
     with _plain_errors():
         from course_lib.settings.profiles import require_checkout
 
-        root = require_checkout()
-        sys.path.insert(0, str(root))  # benchmarks/ is not part of the installed package
-        from benchmarks.collect import main as run_benchmarks
-
-        raise typer.Exit(run_benchmarks(names or [], root / "benchmarks" / "results.json"))
+        command = [sys.executable, "-m", "benchmarks.collect", *(names or [])]
+        status = subprocess.call(command, cwd=require_checkout())  # they are no part of the installed package
+    raise typer.Exit(status)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """`course doctor`: is this machine ready? One line for each thing the course needs, with the remedy where it fails.
 
 It has to run where everything else is broken, so only the standard library is imported here, and what may crash
-(torch with torchaudio) is tried in a process of its own. `python -m course_lib.commands.doctor` needs no `course` command.
+(torch with torchaudio) is tried in a process of its own. `python -m course_lib.commands.doctor` needs no `course`.
 
     [OK]    works        [NOTE]  works, but differently        [FAIL]  the course cannot run: the remedy follows
 """
@@ -17,30 +17,15 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from course_lib.commands.findings import FAIL, NOTE, OK, Finding
 from course_lib.settings.machine import free_memory_gib, last_line, python
 
-OK, NOTE, FAIL = "OK", "NOTE", "FAIL"
 PYTHON_FROM, PYTHON_BELOW = (3, 11), (3, 14)
 KNOWN_GOOD_PAIR = "torch 2.14.1 with torchaudio 2.11.0"
 NEED_MEMORY_GIB, NEED_DISK_GIB = 2.0, 1.0
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the doctor's report."""
-
-    status: str
-    subject: str
-    detail: str
-    remedy: str = ""
-
-    def __str__(self) -> str:
-        line = f"{f'[{self.status}]':<6} {self.subject}: {self.detail}"
-        return line + (f"\n       -> {self.remedy}" if self.remedy else "")
 
 
 def diagnose() -> Iterator[Finding]:
@@ -146,7 +131,8 @@ def check_audio() -> Finding:
         done = python(code, str(Path(folder) / "doctor.wav"))
     if done.returncode:
         remedy = "`pip install --force-reinstall --no-deps soundfile`; on Linux, also the system package libsndfile1"
-        return Finding(FAIL, "audio files", f"cannot write and read a wav file: {last_line(done)}", remedy)
+        said = last_line(done)
+        return Finding(FAIL, "audio files", f"cannot write and read a wav file: {said}", _unless_absent(said, remedy))
     return Finding(OK, "audio files", f"a wav file was written and read back (soundfile {_version('soundfile')})")
 
 
@@ -198,7 +184,7 @@ def check_data() -> Finding:
     remedy = "`course data import PATH` takes FSDD 1.0.10 as an archive or folder; with a network it is downloaded"
     done = python(DATA_CODE)
     if done.returncode:
-        return Finding(FAIL, "data set", last_line(done), remedy)
+        return Finding(FAIL, "data set", last_line(done), _unless_absent(last_line(done), remedy))
     status, detail = done.stdout.strip().splitlines()[-1].split("|", 1)
     damaged = " ".join(done.stderr.split())  # said by find_fsdd about a cache that it will not use
     if status == NOTE:
@@ -230,6 +216,11 @@ def check_disk() -> Finding:
     if free_gib < NEED_DISK_GIB:
         return Finding(FAIL, "disk", f"{detail}, need {NEED_DISK_GIB:.0f}", "make room, or set COURSE_RUNS_DIR")
     return Finding(OK, "disk", detail)
+
+
+def _unless_absent(said: str, remedy: str) -> str:
+    """The remedy, unless all that failed is what the rooms are opened with."""
+    return "mend the packages first" if "No module named 'lazy_loader'" in said else remedy
 
 
 def _version(name: str) -> str:

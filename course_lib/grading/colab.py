@@ -9,7 +9,7 @@ from pathlib import Path
 from course_lib.running.executing import write_text_atomically
 
 SETUP_MARK = "# SET-UP"
-SETUP_CELL = """\
+SETUP_CELL = '''\
 # SET-UP: does nothing where course_lib is installed; elsewhere (Colab) it installs what is missing, and only that.
 import importlib.util
 import subprocess
@@ -24,7 +24,7 @@ if importlib.util.find_spec("course_lib") is None:
         print(done.stdout + done.stderr)
         done.check_returncode()
     importlib.invalidate_caches()
-"""
+'''
 COLAB = "https://colab.research.google.com"
 BADGE_LINE = re.compile(r"^\[!\[Open in Colab\]\(.*\)\s*$", re.MULTILINE)
 REPOSITORY_LINE = re.compile(r'^Repository = "https://github\.com/([\w.-]+/[\w.-]+)"$', re.MULTILINE)

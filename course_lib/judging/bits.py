@@ -16,10 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from course_lib.losses.teacher_forcing import class_bits
-from course_lib.sound.linear_prediction import linear_prediction_bits, valid_samples
-
-__all__ = ["class_bits", "honest_bits", "linear_prediction_bits", "lookahead", "model_bits", "table_bits"]
-
+from course_lib.sound.linear_prediction import valid_samples
 
 # -- any model --------------------------------------------------------------------------------------------------------
 

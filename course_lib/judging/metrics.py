@@ -10,39 +10,17 @@ from __future__ import annotations
 from collections import Counter
 
 import torch
-from course_lib.clips.clip_features import clip_log_mels
 from torch import Tensor
 
+from course_lib.clips.clip_features import clip_log_mels
 from course_lib.clips.clips import Clips
-from course_lib.judging.distances import frechet_distance, inception_score, mel_cepstral_distance, nearest_distances
-from course_lib.judging.recogniser import NOTHING_HEARD, MissingRecogniser, recognise_digits, recogniser_available
+from course_lib.judging.distances import frechet_distance, inception_score, nearest_distances
+from course_lib.judging.recogniser import NOTHING_HEARD, recognise_digits, recogniser_available
 from course_lib.models.classifier import DigitClassifier
 from course_lib.sound.audio import fit_length
 from course_lib.sound.features import AudioConfig, from_unit, log_mel, to_unit
 from course_lib.sound.vocoder import vocode
 from course_lib.training.pretrained import load_pretrained
-
-__all__ = [
-    "MissingRecogniser",
-    "balanced_rows",
-    "confusion_counts",
-    "frechet_distance",
-    "frechet_ratio",
-    "inception_score",
-    "judge_embeddings",
-    "judge_logits",
-    "judged_accuracy",
-    "load_judge",
-    "load_speaker_judge",
-    "mel_cepstral_distance",
-    "nearest_distances",
-    "recognise_digits",
-    "recogniser_available",
-    "reference_scores",
-    "resynthesised",
-    "score_waves",
-    "speech_shaped_noise",
-]
 
 AT_ONCE = 256  # clips the judge looks at together: bounds the memory
 

@@ -163,7 +163,7 @@ class ConvDiscriminator(nn.Module):
         if unit_mel.ndim != 3 or unit_mel.shape[1:] != (n_mels, n_frames):
             raise ValueError(
                 f"unit_mel: got shape {tuple(unit_mel.shape)}, need (B, {n_mels}, {n_frames}); make it with "
-                "features.clip_log_mels(clips, cfg), or build the model with n_mels=..., n_frames=..."
+                "clips.clip_log_mels(clips, cfg), or build the model with n_mels=..., n_frames=..."
             )
         n_halvings = len(self.config["n_channels"])
         n_below, n_after = (self.grid[0] << n_halvings) - n_mels, (self.grid[1] << n_halvings) - n_frames

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from course_lib.clips.clip_features import clip_log_mels
 from torch import Tensor
 from torch.nn import functional as F
 
+from course_lib.clips.clip_features import clip_log_mels
 from course_lib.clips.clips import BatchIndices
 from course_lib.clips.loading import load_clips
 from course_lib.judging.distances import mel_cepstral_distance

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from course_lib.clips.clip_features import clip_log_mels
 from torch import Tensor
 
+from course_lib.clips.clip_features import clip_log_mels
 from course_lib.clips.clips import Clips
 from course_lib.judging.metrics import judged_accuracy, load_judge
 from course_lib.recipes.speech import one_of_each_digit

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from course_lib.clips.clip_features import clip_log_mels
 from torch import Tensor
 
+from course_lib.clips.clip_features import clip_log_mels
 from course_lib.clips.clips import BatchIndices, Clips
 from course_lib.clips.loading import load_clips
 from course_lib.judging.faults import stride_buzz_db

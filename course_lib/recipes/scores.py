@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from course_lib.clips.clip_features import clip_log_mels
 from torch import Tensor
 
+from course_lib.clips.clip_features import clip_log_mels
 from course_lib.clips.clips import Clips
 from course_lib.judging.faults import classes_covered, diversity_ratio
 from course_lib.judging.metrics import balanced_rows, judge_logits, load_judge, load_speaker_judge, score_waves

@@ -44,6 +44,30 @@ def check_drawing(temperature: float, top_p: float) -> None:
         raise ValueError(f"top_p: got {top_p}, need above 0 (only the likeliest class is left) to 1 (all are)")
 
 
+def check_sizes(
+    n_clips: int, n_classes: int, noise: Tensor, temperature: float, top_p: float, prime: Tensor | None
+) -> None:
+    """Refuse what a sampler cannot draw with: noise (T, B, C) and prime (B, T0) or None, of n_clips clips.
+
+    Raises: ValueError for sizes that do not fit, noise that is not above 0, classes that there are not, or settings
+            that mean nothing."""
+    check_drawing(temperature, top_p)
+    if noise.ndim != 3 or len(noise) < 1 or noise.shape[1:] != (n_clips, n_classes):
+        raise ValueError(
+            f"noise: got {tuple(noise.shape)}, need (T, B, C) = (samples to draw, {n_clips}, {n_classes}), which "
+            f"draw_noise(n_steps, {n_clips}, {n_classes}, rng) makes"
+        )
+    if not bool(noise.min() > 0):
+        raise ValueError(f"noise: got numbers down to {float(noise.min())}; need all above 0, as draw_noise makes them")
+    if prime is not None and (prime.dtype != torch.int64 or len(prime) != n_clips or prime.shape[1] > len(noise)):
+        raise ValueError(
+            f"prime: got {prime.dtype} {tuple(prime.shape)}; need int64 classes (B, T0) of {n_clips} clips, not longer "
+            f"than the {len(noise)} samples of the noise; mu_law_encode makes them of waves"
+        )
+    if prime is not None and bool(((prime < 0) | (prime >= n_classes)).any()):
+        raise ValueError(f"prime: got classes {int(prime.min())} to {int(prime.max())}, need 0 to {n_classes - 1}")
+
+
 def top_p_filter(logits: Tensor, top_p: float) -> Tensor:
     """Leave the smallest set of classes whose probabilities reach top_p (nucleus sampling, Holtzman et al. 2020).
 

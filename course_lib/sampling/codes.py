@@ -6,12 +6,7 @@ import torch
 from torch import Tensor
 
 from course_lib.models.layers.conditioning import check_labels
-from course_lib.models.layers.latents import LatentGaussians, balanced_labels
-
-__all__ = [
-    "LatentGaussians", "balanced_labels", "draw_observation", "draw_prior", "fit_latent_gaussian",
-    "fit_latent_gaussians", "fit_sigma", "interpolate_spherical", "interpolate_straight",
-]  # fmt: skip
+from course_lib.models.layers.latents import LatentGaussians
 
 LEAST_VARIANCE = 1e-6  # of a latent dimension that never moves: keeps its covariance invertible
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from course_lib.models.mulaw_rnn import FoldedRNN, MuLawRNN
-from course_lib.sampling.choosing import check_drawing, draw_noise, top_p_filter
+from course_lib.sampling.choosing import check_sizes, draw_noise, top_p_filter
 from course_lib.sampling.folded import Place, advance_folded, refuse_nan, start
 from course_lib.sound.features import mu_law_decode
 
@@ -46,7 +46,7 @@ def sample_plain(
     Returns: (B, T) int64 classes; features.mu_law_decode makes waves of them.
     Raises:  ValueError for sizes that do not fit, noise that is not above 0, or settings that mean nothing."""
     refuse_nan(model.parameters())
-    _check(len(conditions), model.config["n_classes"], noise, temperature, top_p, prime)
+    check_sizes(len(conditions), model.config["n_classes"], noise, temperature, top_p, prime)
     classes = torch.empty(noise.shape[1], noise.shape[0], dtype=torch.int64, device=noise.device)  # (B, T)
     previous, state = torch.full_like(classes[:, :1], model.silence), None
     n_prime, n_frames = 0 if prime is None else prime.shape[1], conditions.shape[1]
@@ -134,7 +134,7 @@ def stream(
         names = ", ".join(each.__name__ for each in _ADVANCES)
         raise ValueError(f"got chunk={chunk}, sampler={sampler}; need at least 1 sample, and one of {names}")
     folded = _folded(model, conditions)
-    _check(len(folded.conditions), len(folded.table), noise, temperature, top_p, None)
+    check_sizes(len(folded.conditions), len(folded.table), noise, temperature, top_p, None)
 
     def chunks() -> Iterator[Tensor]:
         place = start(folded)
@@ -222,7 +222,7 @@ def _sample(
     prime: Tensor | None,
 ) -> Tensor:
     folded = _folded(model, conditions)
-    _check(len(folded.conditions), len(folded.table), noise, temperature, top_p, prime)
+    check_sizes(len(folded.conditions), len(folded.table), noise, temperature, top_p, prime)
     return advance(folded, noise, start(folded), temperature, top_p, prime)[0]
 
 
@@ -235,21 +235,3 @@ def _folded(model: MuLawRNN | FoldedRNN, conditions: Tensor | None) -> FoldedRNN
     folded = model if conditions is None else model.fold(conditions)
     refuse_nan(part for part in folded if isinstance(part, Tensor))
     return folded
-
-
-def _check(n_clips: int, n_classes: int, noise: Tensor, temperature: float, top_p: float, prime: Tensor | None) -> None:
-    check_drawing(temperature, top_p)
-    if noise.ndim != 3 or len(noise) < 1 or noise.shape[1:] != (n_clips, n_classes):
-        raise ValueError(
-            f"noise: got {tuple(noise.shape)}, need (T, B, C) = (samples to draw, {n_clips}, {n_classes}), which "
-            f"draw_noise(n_steps, {n_clips}, {n_classes}, rng) makes"
-        )
-    if not bool(noise.min() > 0):
-        raise ValueError(f"noise: got numbers down to {float(noise.min())}; need all above 0, as draw_noise makes them")
-    if prime is not None and (prime.dtype != torch.int64 or len(prime) != n_clips or prime.shape[1] > len(noise)):
-        raise ValueError(
-            f"prime: got {prime.dtype} {tuple(prime.shape)}; need int64 classes (B, T0) of {n_clips} clips, not longer "
-            f"than the {len(noise)} samples of the noise; mu_law_encode makes them of waves"
-        )
-    if prime is not None and bool(((prime < 0) | (prime >= n_classes)).any()):
-        raise ValueError(f"prime: got classes {int(prime.min())} to {int(prime.max())}, need 0 to {n_classes - 1}")

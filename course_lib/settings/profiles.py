@@ -90,12 +90,12 @@ def cache_dir() -> Path:
 def bundled_dir() -> Path:
     """The files that come with the course: `data/` of a checkout, `course_lib/_data` of an installed wheel."""
     root = checkout_dir()
-    return Path(__file__).resolve().parent / "_data" if root is None else root / "data"
+    return Path(__file__).resolve().parents[1] / "_data" if root is None else root / "data"
 
 
 def checkout_dir() -> Path | None:
     """The repository's root where course_lib is imported from a checkout, None from an installed wheel."""
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     return root if (root / "pyproject.toml").is_file() and (root / "data").is_dir() else None
 
 

@@ -20,30 +20,8 @@ from course_lib.showing.charts import (
     new_axes,
     next_colour,
     numbers,
-    show_bars,
-    show_confusion,
-    show_embedding,
-    show_game,
-    show_history,
-    show_kl_per_dim,
 )
 from course_lib.sound.features import AudioConfig, from_unit, hz_to_mel
-
-__all__ = [
-    "show_bars",
-    "show_confusion",
-    "show_embedding",
-    "show_filterbank",
-    "show_game",
-    "show_grid",
-    "show_history",
-    "show_kl_per_dim",
-    "show_magnitude_spectrum",
-    "show_mel",
-    "show_spectrogram",
-    "show_staircase",
-    "show_wave",
-]
 
 COLOUR_MAP = "magma"
 TICKS_HZ = (0, 250, 500, 1000, 1500, 2000, 3000, 4000, 6000, 8000, 12_000, 16_000)

@@ -9,15 +9,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from course_lib.clips.clips import N_SAMPLES, SAMPLE_RATE_HZ
 from course_lib.sound.features import AudioConfig, istft, stft
 
 
-def coloured_noise(n_clips: int, rng: torch.Generator, n_samples: int = N_SAMPLES) -> Tensor:
+def coloured_noise(
+    n_clips: int, rng: torch.Generator, n_samples: int = 8_192, sample_rate_hz: int = AudioConfig.sample_rate_hz
+) -> Tensor:
     """Steady noise of any slope between white and brown (0 to -6 dB an octave, flat below 60 Hz), RMS 1. (B, T)."""
     spec = torch.fft.rfft(torch.randn(n_clips, n_samples, generator=rng, device=rng.device))
     slope = torch.rand(n_clips, 1, generator=rng, device=rng.device)  # of the amplitude: 1 is -6 dB an octave
-    bins = torch.arange(spec.shape[1], device=rng.device).clamp_min(max(1, round(60 * n_samples / SAMPLE_RATE_HZ)))
+    bins = torch.arange(spec.shape[1], device=rng.device).clamp_min(max(1, round(60 * n_samples / sample_rate_hz)))
     noise = torch.fft.irfft(spec * bins**-slope, n=n_samples)
     return noise / noise.square().mean(dim=1, keepdim=True).sqrt()
 

@@ -15,8 +15,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from course_lib.clips.clips import Clips
-
 
 @dataclass(frozen=True)
 class AudioConfig:
@@ -195,22 +193,6 @@ def mu_law_decode(classes: Tensor, n_classes: int = 256) -> Tensor:
         raise ValueError(f"got classes from {int(classes.min())} to {int(classes.max())}; need 0 to {mu}")
     squashed = classes.float() / mu * 2 - 1
     return squashed.sign() * torch.expm1(squashed.abs() * math.log1p(mu)) / mu
-
-
-def clip_log_mels(clips: Clips, cfg: AudioConfig) -> Tensor:
-    """Unit-scaled log-mels of all clips, (N, M, L), computed once per cfg and kept on the clips' device."""
-    if clips.sample_rate_hz != cfg.sample_rate_hz:
-        raise ValueError(
-            f"got clips at {clips.sample_rate_hz} Hz, but the AudioConfig says {cfg.sample_rate_hz} Hz; "
-            "resample() the clips, or make an AudioConfig for their rate"
-        )
-
-    def compute(clips: Clips) -> Tensor:
-        # Batches bound the memory; a cached tensor must stay usable in autograd, so never an inference tensor.
-        with torch.inference_mode(False), torch.no_grad():
-            return torch.cat([to_unit(log_mel(waves, cfg), cfg) for waves in clips.waves.split(256)])
-
-    return clips.feature(("log_mel", cfg), compute)
 
 
 def full_precision(tensor: Tensor) -> AbstractContextManager:

@@ -11,11 +11,9 @@ from torch import Tensor, nn
 
 from course_lib.settings.profiles import current_device
 from course_lib.training.checkpoint import describe_model, refuse_other_run
-from course_lib.training.history import History, NonFiniteLoss, named_parts
+from course_lib.training.history import History, NonFiniteLoss
 from course_lib.training.parallel import make_accelerator, own_slice, share_weights
 from course_lib.training.precision import choose_threads
-
-__all__ = ["Books", "History", "NonFiniteLoss", "named_parts"]
 
 LONG_TRAINING = 100  # steps from which on it pays to ask how many threads are best
 READ_EVERY = 20  # steps between reading losses off a GPU: each reading makes it wait for Python
@@ -31,7 +29,7 @@ class Books:
             raise ValueError(f"got n_steps={self.n_steps}, n_warmup={settings['n_warmup']}; need at least 1 and 0")
         if checkpoints is not None and not hasattr(self.batches, "load_state_dict"):
             raise ValueError(
-                f"batches: a {type(batches).__name__} can't be resumed; use datasets.BatchIndices, or checkpoints=None"
+                f"batches: a {type(batches).__name__} can't be resumed; use clips.BatchIndices, or checkpoints=None"
             )
         self.settings = settings | {
             "seed": rng.initial_seed(),
@@ -103,7 +101,7 @@ class Books:
             index = next(self.batches)
         except StopIteration:
             raise ValueError(
-                f"batches ran out after {self.n_done} of {self.n_steps} steps; datasets.BatchIndices never does"
+                f"batches ran out after {self.n_done} of {self.n_steps} steps; clips.BatchIndices never does"
             ) from None
         return own_slice(index, self.accelerator).to(self.device, non_blocking=True)
 

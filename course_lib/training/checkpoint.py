@@ -9,13 +9,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from course_lib.training.pretrained import load_pretrained, save_pretrained
 from course_lib.training.storage import CheckpointError, from_content, plain, to_content, write_atomically
-
-__all__ = [
-    "CheckpointError", "Checkpoints", "describe_model", "load_pretrained", "read_state", "refuse_other_run",
-    "save_pretrained",
-]  # fmt: skip
 
 STALE_TEMP_S = 60.0  # a save takes milliseconds: an older temporary file belongs to a process that was killed
 

@@ -15,11 +15,10 @@ from torch import Tensor, nn
 
 from course_lib.training.bookkeeping import Books
 from course_lib.training.checkpoint import Checkpoints
-from course_lib.training.history import History, NonFiniteLoss, named_parts
+from course_lib.training.history import History, named_parts
 from course_lib.training.parallel import average_gradients
 from course_lib.training.players import (
     GameBooks,
-    GameOver,
     Players,
     Watch,
     average_decay_at,
@@ -30,8 +29,6 @@ from course_lib.training.players import (
 
 if TYPE_CHECKING:
     from course_lib.losses.adversarial import Game
-
-__all__ = ["GameOver", "History", "NonFiniteLoss", "Watch", "fit", "fit_gan", "learning_rate_at"]
 
 
 def fit(
@@ -58,7 +55,7 @@ def fit(
     Args:
         batch_loss: (model, index (B,), rng) -> the loss as named parts, scalars (means over clips); their sum is
             minimised.
-        batches: endless (B,) index tensors, e.g. datasets.BatchIndices.
+        batches: endless (B,) index tensors, e.g. clips.BatchIndices.
         n_steps: steps in all, those before an interruption included.
         learning_rate: the peak, reached after n_warmup steps (a twentieth of all, unless given).
         rng: handed to batch_loss for all it draws.

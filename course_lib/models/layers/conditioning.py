@@ -6,9 +6,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from course_lib.models.layers.conditioning import check_labels
-
 NORMS = ("none", "batch", "conditional")
+
+
+def check_labels(digits: Tensor, speakers: Tensor, n_digits: int, n_speakers: int) -> None:
+    """Refuse labels that a model was not built for: (B,) int64 each, from 0.
+
+    Raises: ValueError for another shape; on a CPU also for an unknown label (reading one off a GPU makes it wait)."""
+    if digits.ndim != 1 or digits.shape != speakers.shape:
+        raise ValueError(
+            f"got digits {tuple(digits.shape)}, speakers {tuple(speakers.shape)}; need (B,) int64 for both; "
+            "for samples, see models.balanced_labels"
+        )
+    for name, labels, n in (("digits", digits, n_digits), ("speakers", speakers, n_speakers)):
+        if labels.device.type == "cpu" and len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < n:
+            raise ValueError(
+                f"{name}: got labels from {int(labels.min())} to {int(labels.max())}, need 0 to {n - 1}; "
+                f"a model for other clips is built with n_{name}=..."
+            )
 
 
 class Labels(nn.Module):
@@ -37,7 +52,7 @@ class Labels(nn.Module):
                 raise ValueError("got labels, need none: this model was built with n_digits=0, n_speakers=0")
             return None
         if digits is None or speakers is None:
-            raise ValueError("got no labels, need digits and speakers, (B,) int64 each; see sampling.balanced_labels")
+            raise ValueError("got no labels, need digits and speakers, (B,) int64 each; see models.balanced_labels")
         check_labels(digits, speakers, self.n_digits, self.n_speakers)
         if len(digits) != n_clips:
             raise ValueError(f"got {len(digits)} labels for {n_clips} clips; need one a clip")
