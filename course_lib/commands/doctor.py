@@ -13,6 +13,7 @@ import importlib.util
 import os
 import platform
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -73,9 +74,8 @@ def check_packages() -> Finding:
         return Finding(FAIL, "packages", "course-lib itself is not installed", "`make course`, or `pip install -e .`")
     if missing:
         names = ", ".join(requirement.name for requirement in missing)
-        return Finding(
-            FAIL, "packages", f"absent: {names}", "run `python -m course_lib.commands.doctor --install-missing`"
-        )
+        remedy = "run `python -m course_lib.commands.doctor --install-missing`"
+        return Finding(FAIL, "packages", f"absent: {names}", remedy)
     if unmet:
         detail = "; ".join(f"{requirement}, found {found}" for requirement, found in unmet)
         remedy = "if something fails, `pip install -c requirements.lock -e '.[lab,judge]'` in a fresh environment"
@@ -131,8 +131,7 @@ def check_audio() -> Finding:
         done = python(code, str(Path(folder) / "doctor.wav"))
     if done.returncode:
         remedy = "`pip install --force-reinstall --no-deps soundfile`; on Linux, also the system package libsndfile1"
-        said = last_line(done)
-        return Finding(FAIL, "audio files", f"cannot write and read a wav file: {said}", _unless_absent(said, remedy))
+        return Finding(FAIL, "audio files", f"cannot write and read a wav file: {last_line(done)}", _for(done, remedy))
     return Finding(OK, "audio files", f"a wav file was written and read back (soundfile {_version('soundfile')})")
 
 
@@ -164,7 +163,8 @@ def check_widgets() -> Finding:
 
 DATA_CODE = """
 import os
-from course_lib.clips.loading import find_fsdd, load_clips
+from course_lib.clips.fsdd import find_fsdd
+from course_lib.clips.loading import load_clips
 asked = os.environ.get("COURSE_DATASET", "").strip() or "auto"
 if asked not in ("auto", "fsdd", "bundled"):
     raise SystemExit(f"COURSE_DATASET={asked!r}: need auto, fsdd or bundled")
@@ -184,7 +184,7 @@ def check_data() -> Finding:
     remedy = "`course data import PATH` takes FSDD 1.0.10 as an archive or folder; with a network it is downloaded"
     done = python(DATA_CODE)
     if done.returncode:
-        return Finding(FAIL, "data set", last_line(done), _unless_absent(last_line(done), remedy))
+        return Finding(FAIL, "data set", last_line(done), _for(done, remedy))
     status, detail = done.stdout.strip().splitlines()[-1].split("|", 1)
     damaged = " ".join(done.stderr.split())  # said by find_fsdd about a cache that it will not use
     if status == NOTE:
@@ -218,9 +218,9 @@ def check_disk() -> Finding:
     return Finding(OK, "disk", detail)
 
 
-def _unless_absent(said: str, remedy: str) -> str:
-    """The remedy, unless all that failed is what the rooms are opened with."""
-    return "mend the packages first" if "No module named 'lazy_loader'" in said else remedy
+def _for(done: subprocess.CompletedProcess[str], remedy: str) -> str:
+    """The remedy, unless it failed before it began, for want of what opens the rooms of course_lib."""
+    return "mend the packages first" if "No module named 'lazy_loader'" in done.stderr else remedy
 
 
 def _version(name: str) -> str:
