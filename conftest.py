@@ -18,7 +18,7 @@ matplotlib.use("Agg")  # here only: kernels show their figures inline
 
 def pytest_configure(config: pytest.Config) -> None:
     if os.environ.get("COURSE_DATASET", "auto") == "auto":  # "auto" may download, and tests use no network
-        from course_lib.datasets import find_fsdd
+        from course_lib.clips.fsdd import find_fsdd
 
         os.environ["COURSE_DATASET"] = "fsdd" if find_fsdd() else "bundled"
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from benchmarks import Row
-from course_lib.autoregressive import Sampler, fastest_sampler, sample_plain
-from course_lib.choosing import draw_noise
 from course_lib.models.mulaw_rnn import MuLawRNN
-from course_lib.precision import choose_threads
-from course_lib.profiles import current_device
+from course_lib.sampling.choosing import draw_noise
+from course_lib.sampling.samples import Sampler, fastest_sampler, sample_plain
+from course_lib.settings.profiles import current_device
+from course_lib.training.precision import choose_threads
 
 N_STEPS = 2048  # a quarter of a clip
 N_ROUNDS = 9

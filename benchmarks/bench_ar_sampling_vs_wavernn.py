@@ -8,10 +8,10 @@ from torchaudio.models import WaveRNN
 
 from benchmarks import Row
 from benchmarks.bench_ar_sampling_b1 import OTHER_HIDDEN, ready, samples_a_second
-from course_lib.autoregressive import fastest_sampler
-from course_lib.choosing import draw_noise
 from course_lib.models.mulaw_rnn import MuLawRNN
-from course_lib.profiles import current_device
+from course_lib.sampling.choosing import draw_noise
+from course_lib.sampling.samples import fastest_sampler
+from course_lib.settings.profiles import current_device
 
 N_STEPS = 1024
 UPSAMPLE_SCALES = [4, 4, 8]  # 128 samples a frame, as our conditions have

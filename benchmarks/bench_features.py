@@ -13,9 +13,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks import Row
-from course_lib.datasets import BatchIndices, Clips, load_clips
-from course_lib.features import AudioConfig, clip_log_mels, log_mel, to_unit
-from course_lib.profiles import current_device
+from course_lib.clips.clip_features import clip_log_mels
+from course_lib.clips.clips import BatchIndices, Clips
+from course_lib.clips.loading import load_clips
+from course_lib.settings.profiles import current_device
+from course_lib.sound.features import AudioConfig, log_mel, to_unit
 
 BATCH_SIZE = 64
 N_ROUNDS = 5

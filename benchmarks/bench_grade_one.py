@@ -12,7 +12,7 @@ import torch
 from benchmarks import Row
 from benchmarks.hand_ins import assignment, write_hand_ins
 from benchmarks.nbgrader_peer import autograde_s
-from course_lib.exercises import PASSED
+from course_lib.exercises.framework import PASSED
 from course_lib.grading.answers import read_contents
 from course_lib.grading.marking import Marker
 from course_lib.grading.sandbox.launch import Sandbox

@@ -9,7 +9,10 @@ import sys
 from benchmarks import Row
 
 N_RUNS = 5
-FOR_NOTEBOOKS = "audio datasets features effects vocoder losses checkpoint training metrics running exercises"
+FOR_NOTEBOOKS = (
+    "sound.audio clips.loading sound.features sound.effects sound.vocoder losses.variational training.checkpoint "
+    "training.loops judging.metrics running.collecting exercises.checking"
+)
 
 
 def run() -> list[Row]:

@@ -9,12 +9,14 @@ from collections.abc import Callable
 import torch
 
 from benchmarks import Row
-from course_lib.datasets import Clips, load_clips
-from course_lib.features import AudioConfig, clip_log_mels
-from course_lib.losses import elbo_parts
+from course_lib.clips.clip_features import clip_log_mels
+from course_lib.clips.clips import Clips
+from course_lib.clips.loading import load_clips
+from course_lib.losses.variational import elbo_parts
 from course_lib.models.vae import ConditionalVAE
-from course_lib.precision import choose_precision, choose_threads
-from course_lib.profiles import current_device
+from course_lib.settings.profiles import current_device
+from course_lib.sound.features import AudioConfig
+from course_lib.training.precision import choose_precision, choose_threads
 
 BATCH_SIZE = 64
 N_WARM_UP = 3

@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 
 from benchmarks import Row
-from course_lib.datasets import Clips, load_clips
-from course_lib.features import AudioConfig, clip_log_mels, from_unit, log_mel, to_unit
-from course_lib.metrics import judged_accuracy, load_judge
-from course_lib.profiles import current_device
-from course_lib.recogniser import MissingRecogniser, recognise_digits
-from course_lib.vocoder import vocode
+from course_lib.clips.clip_features import clip_log_mels
+from course_lib.clips.clips import Clips
+from course_lib.clips.loading import load_clips
+from course_lib.judging.metrics import judged_accuracy, load_judge
+from course_lib.judging.recogniser import MissingRecogniser, recognise_digits
+from course_lib.settings.profiles import current_device
+from course_lib.sound.features import AudioConfig, from_unit, log_mel, to_unit
+from course_lib.sound.vocoder import vocode
 
 N_CLIPS = 100  # of the official test set, spread over digits and speakers; librosa takes about 0.3 s each
 N_ROUNDS = 5

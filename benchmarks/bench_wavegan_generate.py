@@ -8,10 +8,10 @@ import time
 import torch
 
 from benchmarks import Row
-from course_lib.features import AudioConfig
 from course_lib.models.wavegan import WaveGenerator
-from course_lib.precision import choose_threads
-from course_lib.profiles import current_device
+from course_lib.settings.profiles import current_device
+from course_lib.sound.features import AudioConfig
+from course_lib.training.precision import choose_threads
 
 N_WARM_UP = 3
 N_ROUNDS = {1: 100, 64: 15}  # by batch

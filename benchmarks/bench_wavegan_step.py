@@ -10,12 +10,13 @@ from collections.abc import Callable
 import torch
 
 from benchmarks import Row
-from course_lib.adversarial import Game
-from course_lib.datasets import Clips, load_clips
+from course_lib.clips.clips import Clips
+from course_lib.clips.loading import load_clips
+from course_lib.losses.adversarial import Game
 from course_lib.models.wavegan import WaveDiscriminator, WaveGenerator
-from course_lib.players import standing_still, update_average
-from course_lib.precision import choose_precision, choose_threads
-from course_lib.profiles import current_device
+from course_lib.settings.profiles import current_device
+from course_lib.training.players import standing_still, update_average
+from course_lib.training.precision import choose_precision, choose_threads
 
 BATCH_SIZE = 64
 SIZES = {  # row -> the generator's channels; the discriminator's are the same, the other way round

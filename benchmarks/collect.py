@@ -1,10 +1,14 @@
-"""Run the benchmarks (`course bench`), show them in a table, and keep them in results.json."""
+"""Run the benchmarks, show them in a table, and keep them in results.json: `course bench [NAME ...]`.
+
+That command runs `python -m benchmarks.collect [NAME ...]` in the repository.
+"""
 
 from __future__ import annotations
 
 import importlib
 import json
 import pkgutil
+import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +18,7 @@ from rich.table import Table
 
 import benchmarks
 from benchmarks import Row
-from course_lib.executing import write_text_atomically
+from course_lib.running.executing import write_text_atomically
 
 
 def available() -> list[str]:
@@ -62,3 +66,10 @@ def table(rows: Sequence[dict]) -> Table:
     for row in rows:
         shown.add_row(row["name"], f"{row['ours']:.4g}", f"{row['peer']:.4g}", row["unit"], f"{row['ratio']:.3g}")
     return shown
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:], Path(__file__).with_name("results.json")))
+    except ValueError as refused:
+        sys.exit(f"ValueError: {refused}")

@@ -21,7 +21,7 @@ from course_lib.grading.assignment import write_assignment
 _COMMAND = """
 from course_lib.grading import grade_command
 grade_command.check_sandbox = lambda sandbox: []
-from course_lib.cli import app
+from course_lib.commands.cli import app
 app()
 """
 

@@ -23,10 +23,10 @@ import numpy as np
 import soundfile
 import torch
 
-from course_lib.archives import read_recordings, recordings_digest
-from course_lib.audio import resample
-from course_lib.clips import DIGIT_NAMES, N_SAMPLES, SAMPLE_RATE_HZ
-from course_lib.datasets import clips_from_recordings
+from course_lib.clips.archives import read_recordings, recordings_digest
+from course_lib.clips.clips import DIGIT_NAMES, N_SAMPLES, SAMPLE_RATE_HZ
+from course_lib.clips.loading import clips_from_recordings
+from course_lib.sound.audio import resample
 
 ARCHIVE = Path(__file__).with_name("bundled_digits.zip")
 N_TAKES = 20

@@ -10,9 +10,9 @@ import argparse
 
 import torch
 
-from course_lib.audio import peak_level_db, rms_level_db
-from course_lib.clips import Clips
-from course_lib.datasets import load_clips
+from course_lib.clips.clips import Clips
+from course_lib.clips.loading import load_clips
+from course_lib.sound.audio import peak_level_db, rms_level_db
 
 FRAME_SAMPLES = 160  # 20 ms
 
@@ -76,7 +76,7 @@ def print_groups(clips: Clips, title: str, names: tuple[str, ...], labels: torch
 
 
 def print_recognised(clips: Clips) -> None:
-    from course_lib.metrics import recognise_digits
+    from course_lib.judging.recogniser import recognise_digits
 
     right = recognise_digits(clips.test.waves, clips.sample_rate_hz).cpu() == clips.test.digits
     by_speaker = [

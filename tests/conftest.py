@@ -10,7 +10,9 @@ os.environ.setdefault("COURSE_STILL", "1")
 
 import pytest
 
-from course_lib.datasets import Clips, find_fsdd, load_clips
+from course_lib.clips.clips import Clips
+from course_lib.clips.fsdd import find_fsdd
+from course_lib.clips.loading import load_clips
 
 if "COURSE_DATASET" not in os.environ:
     os.environ["COURSE_DATASET"] = "fsdd" if find_fsdd() else "bundled"  # never "auto", which may download

@@ -12,8 +12,8 @@ from distributed import LocalCluster
 from reported import files_in
 from typer.testing import CliRunner, Result
 
-from course_lib import cli
-from course_lib.exercises import FAILED, PASSED
+from course_lib.commands import cli
+from course_lib.exercises.framework import FAILED, PASSED
 from course_lib.grading.answers import Answer
 from course_lib.grading.assignment import Assignment, choose
 from course_lib.grading.grade import Listener

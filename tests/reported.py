@@ -8,7 +8,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from course_lib.exercises import FAILED, PASSED
+from course_lib.exercises.framework import FAILED, PASSED
 from course_lib.grading.assignment import Assigned, AssignedWritten, Assignment
 from course_lib.grading.reports import write_reports
 from course_lib.grading.results import ExerciseResult, SubmissionResult, WrittenAnswer, slug

@@ -8,7 +8,7 @@ from torch import nn
 from torch.distributions import Normal
 from torch.nn import functional as F
 
-from course_lib.adversarial import (
+from course_lib.losses.adversarial import (
     TERMS,
     Game,
     discriminator_parts,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from course_lib.exercises import list_exercises
+from course_lib.exercises.checking import list_exercises
 from course_lib.grading import answers as answers_module
 from course_lib.grading.answers import Answers, read_answers, read_contents
 from course_lib.grading.cells import MAX_NOTES

@@ -12,7 +12,8 @@ from scipy.linalg import subspace_angles
 from sklearn.decomposition import PCA
 from torch import nn
 
-from course_lib.exercises import FAILED, PASSED, draw_trials, get_exercise, mark
+from course_lib.exercises.checking import get_exercise
+from course_lib.exercises.framework import FAILED, PASSED, draw_trials, mark
 
 RIGHT: list = []
 

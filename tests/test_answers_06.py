@@ -12,9 +12,12 @@ from scipy.stats import norm
 from torch import nn
 from torch.nn import functional as F
 
-from course_lib import bits, choosing, folded_sampling, losses
-from course_lib.exercises import FAILED, PASSED, draw_trials, get_exercise, mark
+from course_lib.exercises.checking import get_exercise
+from course_lib.exercises.framework import FAILED, PASSED, draw_trials, mark
+from course_lib.judging import bits
+from course_lib.losses import variational
 from course_lib.models.rnn import ElmanRNN, GatedRNN
+from course_lib.sampling import choosing, folded
 
 RIGHT: list = []
 
@@ -386,7 +389,7 @@ def by_the_course_itself(gates_x, state, weight_hh, bias_hh):
 
 @right("06.6")
 def by_the_step_of_the_fast_samplers(gates_x, state, weight_hh, bias_hh):
-    return folded_sampling.gru_step(gates_x, F.linear(state, weight_hh, bias_hh), state)
+    return folded.gru_step(gates_x, F.linear(state, weight_hh, bias_hh), state)
 
 
 @right("06.6")
@@ -490,7 +493,7 @@ def test_frames_are_near_and_far_and_weights_tiny(seed):
     assert trials[4]["log_weights"].shape[1] == 1 and not trials[4]["log_weights"].any()
     for inputs in trials:
         torch.testing.assert_close(inputs["log_weights"].exp().sum(dim=1), torch.ones(len(inputs["y"])))
-        torch.testing.assert_close(losses.mixture_log_likelihood(**inputs), by_torch_distributions(**inputs))
+        torch.testing.assert_close(variational.mixture_log_likelihood(**inputs), by_torch_distributions(**inputs))
 
 
 @pytest.mark.parametrize("seed", range(8))

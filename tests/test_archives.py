@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from fsdd_server import TOP, make_recordings, tar_gz, zipped
 
-from course_lib import archives
-from course_lib.archives import DataError, read_recordings
+from course_lib.clips import archives
+from course_lib.clips.archives import DataError, read_recordings
 
 RECORDINGS = make_recordings(n_takes=2)
 WAV = RECORDINGS["0_a_0.wav"]

@@ -9,19 +9,19 @@ from dataclasses import replace
 
 import pytest
 
-from course_lib.exercises import get_exercise, list_exercises
+from course_lib.exercises.checking import get_exercise, list_exercises
 from course_lib.grading.assignment import (
     Assigned,
     AssignedWritten,
     Assignment,
     AssignmentError,
     choose,
-    exercise_seed,
     read_assignment,
     to_toml,
     write_assignment,
     written_questions,
 )
+from course_lib.grading.marking import exercise_seed
 
 SMALL = Assignment("hw1", "0a1b2c", (Assigned("01.2", 2.5, ("torch.linalg",)),), (AssignedWritten("01.5", 4.0),))
 

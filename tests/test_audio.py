@@ -10,8 +10,8 @@ import soundfile
 import torch
 from scipy.io import wavfile
 
-from course_lib import audio
-from course_lib.audio import (
+from course_lib.sound import audio
+from course_lib.sound.audio import (
     fit_length,
     normalise_peak,
     peak_level_db,

@@ -9,8 +9,6 @@ from scipy.linalg import subspace_angles
 from sklearn.decomposition import PCA
 from torch.nn import functional as F
 
-from course_lib.checkpoint import load_pretrained, save_pretrained
-from course_lib.models import subspaces
 from course_lib.models.autoencoder import (
     ConvAutoencoder,
     ConvDecoder,
@@ -18,9 +16,10 @@ from course_lib.models.autoencoder import (
     DenseAutoencoder,
     LinearAutoencoder,
     halved_size,
-    pca,
-    principal_angles_deg,
 )
+from course_lib.models.layers import subspaces
+from course_lib.models.layers.subspaces import pca, principal_angles_deg
+from course_lib.training.pretrained import load_pretrained, save_pretrained
 
 RECORD = {"dataset": "none", "steps": 0, "train_seconds": 0.0, "device": "cpu", "seed": 0, "metrics": {}}
 SMALL = {"z_dim": 5, "n_mels": 24, "n_frames": 40, "n_channels": (3, 4, 6)}

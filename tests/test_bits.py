@@ -9,10 +9,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_lib import linear_prediction
-from course_lib.bits import class_bits, honest_bits, linear_prediction_bits, lookahead, model_bits, table_bits
-from course_lib.features import mu_law_encode
-from course_lib.linear_prediction import class_edges, class_log2, fit_linear_predictor, sample_bits, valid_samples
+from course_lib.judging.bits import honest_bits, lookahead, model_bits, table_bits
+from course_lib.losses.teacher_forcing import class_bits
+from course_lib.sound import linear_prediction
+from course_lib.sound.features import mu_law_encode
+from course_lib.sound.linear_prediction import (
+    class_edges,
+    class_log2,
+    fit_linear_predictor,
+    linear_prediction_bits,
+    sample_bits,
+    valid_samples,
+)
 
 
 def rng(seed: int = 0) -> torch.Generator:

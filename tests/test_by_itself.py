@@ -117,7 +117,7 @@ def test_a_ready_name_that_the_notebook_gave_to_something_else_is_named(run_cell
 
 
 def test_what_a_cell_takes_from_the_course_is_told(run_cells):
-    cell = "from course_lib.features import AudioConfig\n" + RIGHT
+    cell = "from course_lib.sound.features import AudioConfig\n" + RIGHT
     assert told(run_cells(cell)) == ["a grader runs this cell without course_lib: write what you take from it yourself"]
 
 

@@ -13,17 +13,11 @@ import pytest
 import torch
 from torch import nn
 
-from course_lib import storage
-from course_lib.checkpoint import (
-    CheckpointError,
-    Checkpoints,
-    describe_model,
-    load_pretrained,
-    read_state,
-    refuse_other_run,
-    save_pretrained,
-)
 from course_lib.models.classifier import DigitClassifier
+from course_lib.training import storage
+from course_lib.training.checkpoint import Checkpoints, describe_model, read_state, refuse_other_run
+from course_lib.training.pretrained import load_pretrained, save_pretrained
+from course_lib.training.storage import CheckpointError
 
 RECORD = {"dataset": "fsdd", "steps": 5, "train_seconds": 1.5, "device": "cpu", "seed": 0, "metrics": {"accuracy": 0.5}}
 
@@ -164,7 +158,7 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch, call):
 
 FULL_DISK = """
 import resource, sys, torch
-from course_lib.checkpoint import Checkpoints
+from course_lib.training.checkpoint import Checkpoints
 kept = Checkpoints(sys.argv[1])
 kept.save(1, {"x": torch.ones(100)})
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))

@@ -14,7 +14,9 @@ from typer.testing import CliRunner, Result
 
 import benchmarks
 from benchmarks import Row, collect
-from course_lib import cli, datasets, profiles
+from course_lib.clips import loading
+from course_lib.commands import cli
+from course_lib.settings import profiles
 
 
 def course(*arguments: str) -> Result:
@@ -29,7 +31,7 @@ def repository(tmp_path, monkeypatch) -> Path:
         cell = nbformat.v4.new_code_cell(source)
         nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "notebooks" / f"{name}.ipynb")
     monkeypatch.setattr(profiles, "checkout_dir", lambda: tmp_path)
-    monkeypatch.setattr(datasets, "load_clips", lambda: SimpleNamespace(dataset="bundled"))
+    monkeypatch.setattr(loading, "load_clips", lambda: SimpleNamespace(dataset="bundled"))
     monkeypatch.setenv("COURSE_RUNS_DIR", str(tmp_path / "runs"))
     return tmp_path
 
@@ -43,7 +45,7 @@ def test_every_job_is_one_command():
 
 def test_it_starts_without_heavy_modules():
     code = (
-        "import sys, course_lib.cli, course_lib.doctor\n"
+        "import sys, course_lib.commands.cli, course_lib.commands.doctor\n"
         "heavy = {'torch', 'numpy', 'librosa', 'matplotlib', 'nbformat', 'nbclient', 'nbgrader', 'IPython'}\n"
         "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or None)"
     )
@@ -83,7 +85,6 @@ def test_run_one_exits_0(repository):
         (["run", "--profile", "fast"], "unknown profile 'fast': need one of smoke, quick, full"),
         (["run", "--solutions"], "solutions/ holds no notebooks"),
         (["data", "import", "absent.tar.gz"], "absent.tar.gz"),
-        (["bench", "nothing"], "no benchmark nothing; there are "),
         (["release", "--repo", "just-a-name"], "need OWNER/NAME"),
     ],
 )
@@ -100,13 +101,14 @@ def test_debug_shows_where(repository, monkeypatch):
 
 
 def test_an_absent_package_is_named_with_the_remedy(repository, monkeypatch):
-    monkeypatch.setitem(sys.modules, "course_lib.running", None)
+    monkeypatch.setitem(sys.modules, "course_lib.running.collecting", None)
     result = course("run", "00")
-    assert result.exit_code == 1 and "course_lib.running" in result.output and "pip install -c" in result.output
+    assert result.exit_code == 1 and "pip install -c" in result.output
+    assert "course_lib.running.collecting" in result.output
 
 
 def test_our_own_mistakes_keep_their_traceback(repository, monkeypatch):
-    monkeypatch.setattr(datasets, "load_clips", lambda: {}["a bug"])
+    monkeypatch.setattr(loading, "load_clips", lambda: {}["a bug"])
     with pytest.raises(KeyError):
         course("run", "00")
 
@@ -115,7 +117,7 @@ def test_an_interrupted_run_exits_130(repository, monkeypatch):
     def interrupt(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("course_lib.running.run_notebooks", interrupt)
+    monkeypatch.setattr("course_lib.running.collecting.run_notebooks", interrupt)
     result = course("run", "00")
     assert result.exit_code == 130 and "what had finished is kept" in result.output
 
@@ -134,6 +136,20 @@ def test_lab_opens_the_first_notebook(repository, monkeypatch):
         [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={repository}",
          "--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb", "--no-browser"]
     ]  # fmt: skip
+
+
+def test_bench_runs_in_the_repository(repository, monkeypatch):
+    called: list[tuple[list[str], Path]] = []
+    monkeypatch.setattr(cli.subprocess, "call", lambda command, cwd: called.append((command, cwd)) or 1)
+    assert course("bench", "features").exit_code == 1
+    assert called == [([sys.executable, "-m", "benchmarks.collect", "features"], repository)]
+
+
+def test_an_unknown_benchmark_is_refused():
+    command = [sys.executable, "-m", "benchmarks.collect", "nothing"]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "no benchmark nothing; there are " in done.stderr
 
 
 def test_a_row_says_how_many_times_better():

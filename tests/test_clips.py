@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from course_lib.clips import FADE_SAMPLES, N_SAMPLES, BatchIndices, Clips, fit_clip
+from course_lib.clips.clips import FADE_SAMPLES, N_SAMPLES, BatchIndices, Clips, fit_clip
 
 
 def make_clips(n_clips: int = 7, n_samples: int = 5) -> Clips:

@@ -24,7 +24,7 @@ from distributed import Client, Future, Security
 from distributed.comm import connect
 from graded import borrowed
 
-from course_lib.exercises import PASSED
+from course_lib.exercises.framework import PASSED
 from course_lib.grading import cluster as clusters
 from course_lib.grading import marking_plugin
 from course_lib.grading.answers import Answer

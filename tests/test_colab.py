@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from course_lib.grading.colab import repository, setup_source
-from course_lib.install import KEPT, requirements
+from course_lib.settings.install import KEPT, requirements
 
 ROOT = Path(__file__).parents[1]
 FETCHED = ("pooch", "platformdirs")  # small, pure Python
@@ -108,7 +108,7 @@ def test_the_cell_installs_what_is_missing_and_keeps_torch(wheel, colab, tmp_pat
     assert dict(line.split() for line in versions.splitlines()) == OTHER_VERSIONS
     code = (
         "import course_lib, platformdirs, pooch\n"
-        "from course_lib.profiles import bundled_dir, checkout_dir\n"
+        "from course_lib.settings.profiles import bundled_dir, checkout_dir\n"
         "print(checkout_dir(), (bundled_dir() / 'bundled_digits.zip').is_file())"
     )
     assert ask(colab, code, tmp_path) == "None True\n"
@@ -132,7 +132,7 @@ def test_a_package_that_needs_another_numpy_is_refused(wheel, colab, tmp_path):
     for name, version in (("numpy", "2.1.0"), ("pooch", "99.0"), ("platformdirs", "99.0")):
         write_stand_in(tmp_path, name, version)
     environment = {**os.environ, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path)}
-    command = [str(colab), "-m", "course_lib.doctor", "--install-missing"]
+    command = [str(colab), "-m", "course_lib.commands.doctor", "--install-missing"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert done.returncode == 1, done.stdout
     assert "numpy>=2.1" in done.stdout and "[FAIL]" in done.stdout and "fresh environment" in done.stdout

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from course_lib import doctor, install
-from course_lib.doctor import FAIL, NOTE, OK, Finding
+from course_lib.commands import doctor
+from course_lib.commands.findings import FAIL, NOTE, OK, Finding
+from course_lib.settings import install
 
 ROOT = Path(__file__).parents[1]
 VersionInfo = namedtuple("VersionInfo", "major minor micro")
@@ -41,7 +42,7 @@ def test_it_runs_where_nothing_is_installed(tmp_path):
     venv.create(tmp_path / "bare", with_pip=False)
     python = tmp_path / "bare" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [str(python), "-m", "course_lib.doctor"]
+    command = [str(python), "-m", "course_lib.commands.doctor"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 1 and "Traceback" not in done.stdout + done.stderr
     for line in (

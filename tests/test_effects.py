@@ -6,7 +6,7 @@ import pytest
 import torch
 import torchaudio.functional as taf
 
-from course_lib.effects import (
+from course_lib.sound.effects import (
     STRETCH,
     add_noise,
     augment,
@@ -18,7 +18,7 @@ from course_lib.effects import (
     random_shift,
     stretch_time,
 )
-from course_lib.features import stft
+from course_lib.sound.features import stft
 
 RATE_HZ = 8_000
 

@@ -6,15 +6,15 @@ import pytest
 import scipy.signal
 import torch
 
-from course_lib.effects import mix_at_snr
-from course_lib.enhancement import (
+from course_lib.sound.effects import mix_at_snr
+from course_lib.sound.enhancement import (
     babble_noise,
     coloured_noise,
     noise_spectrum,
     spectral_subtraction,
     subtract_noise,
 )
-from course_lib.features import AudioConfig, stft
+from course_lib.sound.features import AudioConfig, stft
 
 CFG = AudioConfig(n_fft=256, win_length=256, hop_length=64, n_mels=20)
 

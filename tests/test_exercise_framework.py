@@ -7,9 +7,10 @@ import math
 import pytest
 import torch
 
-from course_lib import exercises
-from course_lib.exercises import FAILED, NOT_ATTEMPTED, PASSED, Exercise, WrongAnswer, check, mark
+from course_lib.exercises import checking, framework
 from course_lib.exercises.attempts import Attempt
+from course_lib.exercises.checking import check
+from course_lib.exercises.framework import FAILED, NOT_ATTEMPTED, PASSED, Exercise, WrongAnswer, mark
 
 
 def _interrupt(**inputs):
@@ -154,12 +155,12 @@ def test_an_answer_that_reuses_one_buffer_is_judged_by_what_it_gave():
 
 
 def test_missing_attempts_never_pass():
-    exercise, trials = make(), exercises.draw_trials(make())
-    attempts = exercises.run_trials(exercise, row_means, trials)
-    assert exercises.compare(exercise, trials, attempts).status == PASSED
-    assert exercises.compare(exercise, trials, attempts[:-1]).status == FAILED
-    assert exercises.compare(exercise, trials, []).status == FAILED
-    assert exercises.compare(exercise, trials, [Attempt()] * len(trials)).status == FAILED
+    exercise, trials = make(), framework.draw_trials(make())
+    attempts = framework.run_trials(exercise, row_means, trials)
+    assert framework.compare(exercise, trials, attempts).status == PASSED
+    assert framework.compare(exercise, trials, attempts[:-1]).status == FAILED
+    assert framework.compare(exercise, trials, []).status == FAILED
+    assert framework.compare(exercise, trials, [Attempt()] * len(trials)).status == FAILED
 
 
 def test_the_callers_randomness_is_left_alone():
@@ -191,7 +192,7 @@ def test_an_unknown_exercise_is_named_and_does_not_raise(exercise_id, capsys):
 
 def test_a_broken_exercise_is_ours_to_mend_and_does_not_raise(monkeypatch, capsys):
     broken = make(reference=lambda x: 1 / 0)
-    monkeypatch.setattr(exercises, "get_exercise", lambda exercise_id: broken)
+    monkeypatch.setattr(checking, "get_exercise", lambda exercise_id: broken)
     assert check("99.1", row_means).status == FAILED
     assert "the check itself broke" in capsys.readouterr().out
 
@@ -204,7 +205,7 @@ def test_a_console_without_ticks_gets_ascii(monkeypatch):
         said.append(text)
 
     monkeypatch.setattr(builtins, "print", ascii_print)
-    check("00.1", exercises.get_exercise("00.1").reference)
+    check("00.1", checking.get_exercise("00.1").reference)
     assert said[0].startswith("? Exercise 00.1")
 
 

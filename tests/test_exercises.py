@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from course_lib import exercises
-from course_lib.exercises import FAILED, NOT_ATTEMPTED, PASSED, Exercise, check, mark
+from course_lib.exercises import checking, framework
 from course_lib.exercises.attempts import MAX_PARTS
+from course_lib.exercises.checking import check
+from course_lib.exercises.framework import FAILED, NOT_ATTEMPTED, PASSED, Exercise, mark
 
-ALL = exercises.list_exercises()
+ALL = checking.list_exercises()
 SQUARE = {("06.1", "weight_hh")}  # from state to state: square by nature
 MAGIC = re.compile(r"^\s*[%!]", re.MULTILINE)  # lines for IPython, not Python
 EACH = pytest.mark.parametrize("exercise", ALL, ids=lambda exercise: exercise.id)
@@ -35,8 +36,8 @@ def test_ids_are_unique_and_each_belongs_to_its_file():
     ids = [exercise.id for exercise in ALL]
     assert len(set(ids)) == len(ids) and "00.1" in ids
     for exercise in ALL:
-        assert exercise in exercises.list_exercises(exercise.id[:2])
-        assert exercises.get_exercise(exercise.id) is exercise
+        assert exercise in checking.list_exercises(exercise.id[:2])
+        assert checking.get_exercise(exercise.id) is exercise
 
 
 @EACH
@@ -73,8 +74,8 @@ def test_each_slip_is_refused_with_its_own_hint(exercise, wrong, seed):
     ],
 )
 def test_slips_that_some_seed_once_let_pass_or_mistook_for_others(exercise_id, name, seed):
-    (wrong,) = [one for one in exercises.get_exercise(exercise_id).wrong_answers if one.name == name]
-    outcome = mark(exercises.get_exercise(exercise_id), wrong.answer, seed)
+    (wrong,) = [one for one in checking.get_exercise(exercise_id).wrong_answers if one.name == name]
+    outcome = mark(checking.get_exercise(exercise_id), wrong.answer, seed)
     assert (outcome.status, outcome.hint) == (FAILED, wrong.hint)
 
 
@@ -82,8 +83,8 @@ def test_slips_that_some_seed_once_let_pass_or_mistook_for_others(exercise_id, n
 def test_no_result_is_the_same_for_all_inputs(exercise):
     """What could be known beforehand, a forger could write down: every part depends on the seed in some trial."""
     side_effects = {"tensors whose .grad was changed"}  # none in a right answer, and easier to avoid than to hide
-    drawn = [exercises.draw_trials(exercise, seed) for seed in (3, 4, 5)]
-    first, *others = [[a.outputs for a in exercises.run_trials(exercise, exercise.reference, one)] for one in drawn]
+    drawn = [framework.draw_trials(exercise, seed) for seed in (3, 4, 5)]
+    first, *others = [[a.outputs for a in framework.run_trials(exercise, exercise.reference, one)] for one in drawn]
     vary = {
         name
         for other in others
@@ -103,7 +104,7 @@ def test_a_stub_is_not_attempted(exercise):
 
 @EACH
 def test_inputs_repeat_by_seed_and_differ_in_size(exercise):
-    first, again, other = (exercises.draw_trials(exercise, seed) for seed in (3, 3, 4))
+    first, again, other = (framework.draw_trials(exercise, seed) for seed in (3, 3, 4))
     assert len(first) >= 2
     assert [_shown(t) for t in first] == [_shown(t) for t in again] != [_shown(t) for t in other]
     for inputs in first:
@@ -115,7 +116,7 @@ def test_inputs_repeat_by_seed_and_differ_in_size(exercise):
                     assert not torch.allclose(value, value.T, atol=0.1), f"{name}: symmetry would hide a swapped axis"
                     continue
                 assert len(set(value.shape)) == value.dim(), f"{name}: two axes of one size would hide a swapped axis"
-    outputs = [exercises.run_probe(exercise, exercise.reference, inputs).outputs for inputs in first]
+    outputs = [framework.run_probe(exercise, exercise.reference, inputs).outputs for inputs in first]
     sizes = [_sizes(inputs) + _sizes(out) for inputs, out in zip(first, outputs, strict=True)]
     assert not any(sizes[0]) or len(set(sizes)) > 1, "right only for one shape would pass"
 
@@ -135,9 +136,9 @@ def test_the_probe_can_run_by_itself(exercise):
     assert not code.co_freevars and exercise.probe.__defaults__ is None
     used = set(inspect.getclosurevars(exercise.probe).globals)
     assert used <= {"torch", "math"}, f"the probe uses {used - {'torch', 'math'}}"
-    attempts = exercises.run_trials(exercise, exercise.reference, exercises.draw_trials(exercise))
+    attempts = framework.run_trials(exercise, exercise.reference, framework.draw_trials(exercise))
     back = pickle.loads(pickle.dumps(attempts))
-    assert exercises.compare(exercise, exercises.draw_trials(exercise), back).status == PASSED
+    assert framework.compare(exercise, framework.draw_trials(exercise), back).status == PASSED
 
 
 @EACH
@@ -240,7 +241,7 @@ def test_an_answer_that_changes_its_inputs_does_not_change_the_verdict_on_others
                 value.resize_(0)
         return torch.zeros(3)
 
-    before = [_shown(t) for t in exercises.draw_trials(exercise)]
+    before = [_shown(t) for t in framework.draw_trials(exercise)]
     assert check(exercise.id, vandal).status == FAILED
-    assert [_shown(t) for t in exercises.draw_trials(exercise)] == before
+    assert [_shown(t) for t in framework.draw_trials(exercise)] == before
     assert check(exercise.id, exercise.reference).status == PASSED

@@ -8,8 +8,9 @@ import math
 import pytest
 import torch
 
-from course_lib import faults
-from course_lib.faults import (
+from course_lib.clips.clip_features import clip_log_mels
+from course_lib.judging import faults
+from course_lib.judging.faults import (
     classes_covered,
     dc_share,
     diversity_ratio,
@@ -18,9 +19,9 @@ from course_lib.faults import (
     same_label_distance_db,
     stride_buzz_db,
 )
-from course_lib.features import AudioConfig, clip_log_mels, from_unit
-from course_lib.metrics import balanced_rows, resynthesised
+from course_lib.judging.metrics import balanced_rows, resynthesised
 from course_lib.models.wavegan import upsampler
+from course_lib.sound.features import AudioConfig, from_unit
 
 RATE_HZ = 8000
 

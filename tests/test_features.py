@@ -9,9 +9,9 @@ import scipy.fft
 import torch
 import torchaudio.functional as taf
 
-from course_lib.features import (
+from course_lib.clips.clip_features import clip_log_mels
+from course_lib.sound.features import (
     AudioConfig,
-    clip_log_mels,
     dct_matrix,
     from_unit,
     hz_to_mel,

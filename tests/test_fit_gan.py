@@ -13,13 +13,16 @@ import pytest
 import torch
 from torch import nn
 
-from course_lib import bookkeeping
-from course_lib.adversarial import Dither, Game
-from course_lib.checkpoint import CheckpointError, Checkpoints
-from course_lib.clips import BatchIndices
+from course_lib.clips.clips import BatchIndices
+from course_lib.losses.adversarial import Dither, Game
 from course_lib.models.gan import ConvDiscriminator, ConvGenerator, DenseDiscriminator, DenseGenerator
 from course_lib.models.wavegan import WaveDiscriminator, WaveGenerator
-from course_lib.training import GameOver, NonFiniteLoss, Watch, fit_gan, learning_rate_at
+from course_lib.training import bookkeeping
+from course_lib.training.checkpoint import Checkpoints
+from course_lib.training.history import NonFiniteLoss
+from course_lib.training.loops import fit_gan, learning_rate_at
+from course_lib.training.players import GameOver, Watch
+from course_lib.training.storage import CheckpointError
 
 ROWS = torch.randn(40, 3, generator=torch.Generator().manual_seed(7)) * torch.tensor([1.0, 0.3, 2.0]) + 0.5
 MELS = torch.rand(24, 12, 20, generator=torch.Generator().manual_seed(8)) * 2 - 1

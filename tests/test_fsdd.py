@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from fsdd_server import Server, make_recordings, running_server, sends, sends_chunks, tar_gz, zipped
 
-from course_lib import archives, datasets, fsdd
-from course_lib.archives import DataError, recordings_digest
-from course_lib.fsdd import BrokenTransfer, cached_fsdd_path, download_fsdd, find_fsdd, import_fsdd, read_fsdd
+from course_lib.clips import archives, fsdd, loading
+from course_lib.clips.archives import DataError, recordings_digest
+from course_lib.clips.fsdd import BrokenTransfer, cached_fsdd_path, download_fsdd, find_fsdd, import_fsdd, read_fsdd
 
 RECORDINGS = make_recordings()
 GOOD = tar_gz(RECORDINGS)
@@ -243,7 +243,7 @@ def test_a_cache_folder_that_cannot_be_made(tmp_path, monkeypatch):
 def test_a_killed_import_leaves_no_data_set_and_its_rest_is_removed_later(tmp_path, small_fsdd):
     archive = write(tmp_path / "good.tar.gz", GOOD)
     script = (
-        "import os, signal, sys; from course_lib import fsdd\n"
+        "import os, signal, sys; from course_lib.clips import fsdd\n"
         f"fsdd.N_RECORDINGS, fsdd.FSDD_DIGEST = {len(RECORDINGS)}, {recordings_digest(RECORDINGS)!r}\n"
         "fsdd.os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "fsdd.import_fsdd(sys.argv[1])"
@@ -287,19 +287,19 @@ def test_a_damaged_cache_is_named_not_used_and_fetched_again(server: Server, cap
     said = capsys.readouterr().err
     assert "damaged and will not be used" in said and str(cached_fsdd_path()) in said
     server.answers = [sends(GOOD)]
-    assert len(datasets.load_clips("fsdd")) == len(RECORDINGS) and server.n_requests == 1
+    assert len(loading.load_clips("fsdd")) == len(RECORDINGS) and server.n_requests == 1
     assert read_fsdd() == RECORDINGS and cached_fsdd_path().read_bytes() == content
 
 
 def test_load_clips_downloads_once_then_reads_the_cache(server: Server):
     server.answers = [sends(GOOD)]
-    clips, again = datasets.load_clips(), datasets.load_clips("fsdd")
+    clips, again = loading.load_clips(), loading.load_clips("fsdd")
     assert server.n_requests == 1 and clips.dataset == again.dataset == "fsdd" and clips.names == again.names
 
 
 def test_auto_falls_back_to_the_bundled_digits_with_one_loud_line(server: Server, capsys, small_fsdd):
     server.answers = [sends(b"", status=503)]
-    clips = datasets.load_clips("auto")
+    clips = loading.load_clips("auto")
     said = capsys.readouterr().err
     assert clips.dataset == "bundled" and said.count("\n") == 1
     for part in ("bundled", "figures will differ", "503", "course data import"):
@@ -310,21 +310,21 @@ def test_auto_falls_back_to_the_bundled_digits_with_one_loud_line(server: Server
 def test_fsdd_by_name_never_becomes_something_else(server: Server, monkeypatch, capsys):
     server.answers = [sends(b"", status=503)]
     with pytest.raises(DataError, match="503.*course data import"):
-        datasets.load_clips("fsdd")
+        loading.load_clips("fsdd")
     monkeypatch.setenv("COURSE_DATASET", "fsdd")
     with pytest.raises(DataError, match="FSDD cannot be had"):
-        datasets.load_clips()
+        loading.load_clips()
     monkeypatch.setenv("COURSE_DATASET", "bundled")
-    assert datasets.load_clips().dataset == "bundled" and server.n_requests == 2
+    assert loading.load_clips().dataset == "bundled" and server.n_requests == 2
     assert "bundled" not in capsys.readouterr().err  # it was asked for: nothing to warn of
 
 
 def test_an_unknown_data_set_is_refused(monkeypatch):
     with pytest.raises(ValueError, match="got 'mnist', need one of auto, fsdd, bundled"):
-        datasets.load_clips("mnist")
+        loading.load_clips("mnist")
     monkeypatch.setenv("COURSE_DATASET", "FSSD")
     with pytest.raises(ValueError, match="got 'FSSD'"):
-        datasets.load_clips()
+        loading.load_clips()
 
 
 def test_the_real_digest_is_that_of_the_real_data_set(monkeypatch):

@@ -6,12 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from course_lib.adversarial import discriminator_parts
-from course_lib.checkpoint import load_pretrained, save_pretrained
-from course_lib.models.conditioning import Labels, Norm, Projection
+from course_lib.losses.adversarial import discriminator_parts
 from course_lib.models.gan import ConvDiscriminator, ConvGenerator, DenseDiscriminator, DenseGenerator
+from course_lib.models.layers.conditioning import Labels, Norm, Projection
 from course_lib.models.wavegan import WaveDiscriminator, WaveGenerator
-from course_lib.pretrained import MODEL_MODULES
+from course_lib.training.pretrained import MODEL_MODULES, load_pretrained, save_pretrained
 
 RECORD = {"dataset": "none", "steps": 0, "train_seconds": 0.0, "device": "cpu", "seed": 0, "metrics": {}}
 LABELS = {"n_digits": 7, "n_speakers": 3}

@@ -76,7 +76,7 @@ def test_a_grader_that_is_killed_goes_on_where_it_was(scheduler, tmp_path):
 UNTRIED = """
 from course_lib.grading import grade_command
 grade_command.check_sandbox = lambda sandbox: []
-from course_lib.cli import app
+from course_lib.commands.cli import app
 app()
 """
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from course_lib.models.gru_by_hand import gru_over_time
+from course_lib.models.layers.gru_by_hand import gru_over_time
 from course_lib.models.mulaw_rnn import MuLawRNN
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from reported import HOMEWORK, canvas_import, page_of, read_csv, report, result, roster
 
-from course_lib.exercises import PASSED
+from course_lib.exercises.framework import PASSED
 from course_lib.grading.reports import write_reports
 from course_lib.grading.reports.gradebook import GradebookError, write_gradebook
 from course_lib.grading.results import WrittenAnswer

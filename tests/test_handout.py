@@ -10,8 +10,8 @@ import pytest
 from reported import files_in
 from typer.testing import CliRunner
 
-from course_lib.cli import app
-from course_lib.exercises import check, get_exercise
+from course_lib.commands.cli import app
+from course_lib.exercises.checking import check, get_exercise
 from course_lib.grading import handout
 from course_lib.grading.assignment import Assigned, AssignedWritten, AssignmentError, choose, read_assignment
 from course_lib.grading.handout import HandoutError, hand_out, release_to

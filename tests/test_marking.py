@@ -9,9 +9,10 @@ import pytest
 import torch
 from here_worker import HereWorker
 
-from course_lib import exercises
-from course_lib.exercises import FAILED, NOT_ATTEMPTED, PASSED, get_exercise, list_exercises
+from course_lib.exercises import checking, framework
 from course_lib.exercises.attempts import Attempt
+from course_lib.exercises.checking import get_exercise, list_exercises
+from course_lib.exercises.framework import FAILED, NOT_ATTEMPTED, PASSED
 from course_lib.grading import marking
 from course_lib.grading.answers import Answer
 from course_lib.grading.assignment import Assigned, Assignment, choose
@@ -57,14 +58,14 @@ def test_right_answers_get_the_points_of_the_assignment_in_its_order(make):
     first, second = make(Assigned("01.1", 2.5), Assigned("00.1", 5.0)).mark("ada", answers(e001=TONE, e011=ALIAS))
     assert (first.exercise_id, first.status, first.points, first.max_points) == ("01.1", PASSED, 2.5, 2.5)
     assert (second.exercise_id, second.points, second.source) == ("00.1", 5.0, TONE)
-    assert first.title == exercises.get_exercise("01.1").title
+    assert first.title == checking.get_exercise("01.1").title
     assert first.message == "passed (4 inputs tried, 2.5 of 2.5 points)" and not first.hint
 
 
 def test_a_known_slip_gets_its_hint_and_no_points(make):
     tone, alias = make().mark("ada", answers(e001=TONE.replace("/ 20", "/ 10"), e011=ALIAS.replace(".abs()", "")))
     assert (tone.status, tone.points) == (alias.status, alias.points) == (FAILED, 0)
-    hints = {wrong.name: wrong.hint for one in ("00.1", "01.1") for wrong in exercises.get_exercise(one).wrong_answers}
+    hints = {wrong.name: wrong.hint for one in ("00.1", "01.1") for wrong in checking.get_exercise(one).wrong_answers}
     assert (tone.hint, alias.hint) == (hints["dB taken as power"], hints["sign kept"])
     assert "failed on input 1 of 4" in tone.message and "expected" in tone.message
 
@@ -144,7 +145,7 @@ def test_inputs_are_the_students_own_and_the_same_again(make):
 
     ada = sent("ada")
     assert sent("ada") == ada
-    assert ada not in (sent("bob"), sent("ada", salt="salt"), exercises.draw_trials(exercises.get_exercise("00.1")))
+    assert ada not in (sent("bob"), sent("ada", salt="salt"), framework.draw_trials(checking.get_exercise("00.1")))
 
 
 def test_the_sandbox_is_told_nothing_that_it_could_use(make):
@@ -157,9 +158,9 @@ def test_the_sandbox_is_told_nothing_that_it_could_use(make):
         assert not [one for one in secrets if one.encode() in sent]
         assert "reference" not in job.probe and "wrong_answers" not in job.probe
         for inputs, attempt in zip(
-            job.trials, exercises.run_trials(exercise, exercise.reference, job.trials), strict=True
+            job.trials, framework.run_trials(exercise, exercise.reference, job.trials), strict=True
         ):
-            assert set(inputs) == set(exercises.draw_trials(exercise)[0])
+            assert set(inputs) == set(framework.draw_trials(exercise)[0])
             given = [value for value in inputs.values() if isinstance(value, torch.Tensor)]
             output = next(iter(attempt.outputs.values()))
             assert not any(one.shape == output.shape and torch.equal(one, output) for one in given)
@@ -192,7 +193,7 @@ def test_a_broken_worker_is_replaced_and_three_leave_the_exercise_ungraded(make,
 
 
 def test_an_exercise_of_ours_that_is_broken_is_not_the_students_fault(make, monkeypatch):
-    broken = dataclasses.replace(exercises.get_exercise("00.1"), reference=lambda **inputs: 1 / 0)
+    broken = dataclasses.replace(checking.get_exercise("00.1"), reference=lambda **inputs: 1 / 0)
     monkeypatch.setattr(Assigned, "exercise", property(lambda self: broken))
     (result,) = make(Assigned("00.1", 2.0)).mark("ada", answers(e001=TONE))
     assert result.status == NOT_GRADED and "ZeroDivisionError" in result.message
@@ -201,8 +202,8 @@ def test_an_exercise_of_ours_that_is_broken_is_not_the_students_fault(make, monk
 def test_what_stopped_the_code_is_said_and_costs_the_points(make):
     class Stopped(HereWorker):
         def reply(self, job):
-            exercise = exercises.get_exercise("00.1")
-            return Reply(exercises.run_trials(exercise, exercise.reference, job.trials), "it took longer than 10 s")
+            exercise = checking.get_exercise("00.1")
+            return Reply(framework.run_trials(exercise, exercise.reference, job.trials), "it took longer than 10 s")
 
     (result,) = make(Assigned("00.1", 2.0), worker=Stopped).mark("ada", answers(e001=TONE))
     assert (result.status, result.points, result.message) == (STOPPED, 0, "stopped: it took longer than 10 s")
@@ -239,11 +240,11 @@ def test_messages_are_short_and_the_same_in_every_run(make):
 def test_answers_that_were_written_down_fit_nobody_elses_inputs(exercise):
     """A forger knows probe and reference, and all inputs but the next ones: results for others never pass."""
     seeds = range(6)
-    drawn = [exercises.draw_trials(exercise, seed) for seed in seeds]
-    right = [exercises.run_trials(exercise, exercise.reference, trials) for trials in drawn]
+    drawn = [framework.draw_trials(exercise, seed) for seed in seeds]
+    right = [framework.run_trials(exercise, exercise.reference, trials) for trials in drawn]
     for i in seeds:
         for j in seeds:
-            outcome = exercises.compare(dataclasses.replace(exercise, wrong_answers=()), drawn[i], right[j])
+            outcome = framework.compare(dataclasses.replace(exercise, wrong_answers=()), drawn[i], right[j])
             assert outcome.status == (PASSED if i == j else FAILED), (i, j)
 
 
@@ -254,7 +255,7 @@ def test_nothing_that_comes_back_raises_or_passes(make):
     class Forger(HereWorker):
         def reply(self, job):
             exercise = next(e for e in list_exercises() if e.function == job.function)
-            right = exercises.run_trials(exercise, exercise.reference, job.trials)
+            right = framework.run_trials(exercise, exercise.reference, job.trials)
             return forged(right, rng)
 
     marker = make(*(Assigned(one, 1.0) for one in ids), worker=Forger)

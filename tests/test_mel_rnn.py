@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from course_lib.frame_sampling import draw_components, draw_frames
+from course_lib.losses.teacher_forcing import mel_rnn_parts
 from course_lib.models.mel_rnn import SILENT, MelRNN, frames_of_speech
-from course_lib.teacher_forcing import mel_rnn_parts
+from course_lib.sampling.frames import draw_components, draw_frames
 
 SIZES = {"n_digits": 3, "n_speakers": 2, "n_principal": 5, "n_hidden": 7, "n_mixtures": 4, "n_embed": 6}
 

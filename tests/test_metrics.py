@@ -29,6 +29,8 @@ from course_lib.metrics import (
     speech_shaped_noise,
 )
 from course_lib.models.classifier import DigitClassifier
+from course_lib.sound.audio import rms_level_db
+from course_lib.sound.features import AudioConfig, from_unit, log_mel, mfcc
 
 CFG = AudioConfig()
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from course_lib.losses.teacher_forcing import mulaw_rnn_parts, shifted
 from course_lib.models.mulaw_rnn import (
     LOG_DURATION,
     LOG_PITCH,
@@ -11,7 +12,6 @@ from course_lib.models.mulaw_rnn import (
     neighbourly_vectors,
     standardise_controls,
 )
-from course_lib.teacher_forcing import mulaw_rnn_parts, shifted
 
 SIZES = {"n_digits": 3, "n_speakers": 2, "n_classes": 11, "n_in": 6, "n_hidden": 7, "n_condition": 5, "n_mels": 8}
 TIME = {"frame_length": 4, "sample_rate_hz": 100, "clip_s": 0.36}  # 9 frames of 4 samples

@@ -17,8 +17,9 @@ from nbgrader.apps.api import NbGraderAPI
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.plugins import CsvExportPlugin
 
-from course_lib import exercises
-from course_lib.exercises import FAILED, PASSED, check, get_exercise
+from course_lib.exercises import checking
+from course_lib.exercises.checking import check, get_exercise
+from course_lib.exercises.framework import FAILED, PASSED
 
 ROOT = Path(__file__).parents[1]
 IMPORTS = "import warnings\n\nimport torch\n\nfrom course_lib.exercises import check"
@@ -127,7 +128,7 @@ def test_under_nbgrader_what_does_not_pass_fails_its_cell(monkeypatch, capsys, m
 
 def test_under_nbgrader_a_check_of_ours_that_breaks_gives_no_points(monkeypatch):
     monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
-    monkeypatch.setattr(exercises, "mark", lambda *_: 1 / 0)
+    monkeypatch.setattr(checking, "mark", lambda *_: 1 / 0)
     with pytest.raises(AssertionError, match="the check itself broke"):
         check("01.1", abs)
 

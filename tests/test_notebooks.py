@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from course_lib.exercises import list_exercises
+from course_lib.exercises.checking import list_exercises
 from course_lib.grading.colab import badge, repository, setup_source
 from course_lib.grading.release import CHECK_CALL, COMPARED_MARK, EXERCISE_MARK
 

@@ -9,9 +9,9 @@ import pytest
 import soundfile
 import torch
 
-from course_lib.archives import DataError
-from course_lib.clips import N_SAMPLES
-from course_lib.own_sounds import MAX_FILE_S, OwnSound, read_own_sounds
+from course_lib.clips.archives import DataError
+from course_lib.clips.clips import N_SAMPLES
+from course_lib.clips.own_sounds import MAX_FILE_S, OwnSound, read_own_sounds
 
 
 def tone(n_samples: int, rate_hz: int, peak: float = 0.5, frequency_hz: float = 440.0) -> np.ndarray:

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from course_lib.models.conditioning import bound_slopes
-from course_lib.models.phases import StridedConv1d, TransposedConv1d, conv_transposed, deal
+from course_lib.models.layers.conditioning import bound_slopes
+from course_lib.models.layers.phases import StridedConv1d, TransposedConv1d, conv_transposed, deal
 
 
 def seeded(seed: int) -> torch.Generator:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from course_lib.pitch import HIGHEST_HZ, LOWEST_HZ, median_pitch_hz
+from course_lib.sound.pitch import HIGHEST_HZ, LOWEST_HZ, median_pitch_hz
 
 
 def voice(pitch_hz, n_samples=6000, rate_hz=8000):

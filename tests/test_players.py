@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from course_lib.adversarial import Game
+from course_lib.losses.adversarial import Game
 from course_lib.models.gan import DenseGenerator
-from course_lib.players import Players, Watch, average_decay_at, read_game, standing_still, update_average
+from course_lib.training.players import Players, Watch, average_decay_at, read_game, standing_still, update_average
 
 ROWS = torch.randn(40, 3, generator=torch.Generator().manual_seed(7)) * torch.tensor([1.0, 0.3, 2.0]) + 0.5
 TOY = Game(lambda index: (ROWS[index],), z_dim=4, loss="non_saturating")

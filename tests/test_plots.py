@@ -13,23 +13,25 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 
-from course_lib.features import AudioConfig, log_mel, mel_filterbank, stft, to_unit
-from course_lib.plots import (
+from course_lib.showing.charts import (
     show_bars,
     show_confusion,
     show_embedding,
-    show_filterbank,
     show_game,
-    show_grid,
     show_history,
     show_kl_per_dim,
+)
+from course_lib.showing.plots import (
+    show_filterbank,
+    show_grid,
     show_magnitude_spectrum,
     show_mel,
     show_spectrogram,
     show_staircase,
     show_wave,
 )
-from course_lib.training import History
+from course_lib.sound.features import AudioConfig, log_mel, mel_filterbank, stft, to_unit
+from course_lib.training.history import History
 
 RATE_HZ = 8000
 CFG = AudioConfig(n_mels=40)

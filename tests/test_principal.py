@@ -6,8 +6,8 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from course_lib.checkpoint import load_pretrained, save_pretrained
 from course_lib.models.principal import PrincipalAutoencoder
+from course_lib.training.pretrained import load_pretrained, save_pretrained
 
 SIZE = {"z_dim": 3, "n_principal": 5, "n_hidden": (7, 4), "n_mels": 6, "n_frames": 9}
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from course_lib import profiles
-from course_lib.profiles import Profile, current_device, current_profile
+from course_lib.settings import profiles
+from course_lib.settings.profiles import Profile, current_device, current_profile
 
 
 @pytest.mark.parametrize(("name", "n_steps"), [("smoke", 2), ("quick", 30), ("full", 400)])
@@ -64,7 +64,8 @@ def test_runs_go_to_google_drive_where_it_is_mounted(monkeypatch, tmp_path):
 
 def test_an_installed_wheel_has_no_checkout(monkeypatch, tmp_path):
     monkeypatch.delenv("COURSE_RUNS_DIR")
-    monkeypatch.setattr(profiles, "__file__", str(tmp_path / "site-packages" / "course_lib" / "profiles.py"))
+    installed = tmp_path / "site-packages" / "course_lib" / "settings" / "profiles.py"
+    monkeypatch.setattr(profiles, "__file__", str(installed))
     monkeypatch.chdir(tmp_path)
     assert profiles.checkout_dir() is None
     assert profiles.bundled_dir() == tmp_path / "site-packages" / "course_lib" / "_data"

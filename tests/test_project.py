@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import json
 import os
 import re
 import shutil
@@ -20,18 +22,19 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 import course_lib
-from course_lib import doctor
+from course_lib.commands import doctor
 from course_lib.grading.sandbox.sandboxes import WORKER_FILES
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 PYTHONS = ("3.11", "3.12", "3.13")
 SYSTEMS = (("linux", "Linux"), ("darwin", "Darwin"), ("win32", "Windows"))
-# A module imports only modules before it here (docs: DESIGN). Files that are not listed may lie anywhere between.
-ORDER = [
-    "profiles", "audio", "datasets", "features", "effects", "vocoder", "models", "losses", "checkpoint", "training",
-    "sampling", "metrics", "plots", "widgets", "running", "recipes", "exercises", "grading", "doctor", "cli",
+# The floors of course_lib, from the ground up: a room imports only from itself and from rooms before it.
+ROOMS = [
+    "settings", "sound", "clips", "models", "losses", "training", "sampling", "judging", "showing", "running",
+    "exercises", "recipes", "grading", "commands",
 ]  # fmt: skip
+GUIDES = [room for room in ROOMS if room != "grading"]  # which hands nothing on: instructors need commands only
 
 
 def tracked_files() -> list[Path]:
@@ -139,72 +142,119 @@ def test_ci_runs_what_people_run():
     assert "make test" in commands["gpu"] and jobs["gpu"]["env"] == {"COURSE_DEVICE": "cuda"}
 
 
-# ---- modules
+# ---- rooms
 
 
-def imports() -> dict[str, set[str]]:
-    """For each module (models, exercises and grading as one), the modules of the course that it imports anywhere."""
-    graph: dict[str, set[str]] = {}
-    for path in (ROOT / "course_lib").rglob("*.py"):
-        parts = path.relative_to(ROOT / "course_lib").with_suffix("").parts
-        found = graph.setdefault(parts[0], set())
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Import):
-                names = [alias.name.split(".") for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                base = ["course_lib", *parts[: len(parts) - node.level]] if node.level else []
-                base += node.module.split(".") if node.module else []
-                names = [[*base, alias.name] for alias in node.names]
-            else:
-                continue
-            found |= {name[1] for name in names if name[0] == "course_lib" and len(name) > 1} - {parts[0]}
-    return {name: found & set(graph) for name, found in graph.items()}
+def files(room: str = "") -> dict[str, Path]:
+    """The files of course_lib, or of one room, by dotted name ("sound.features"; a room's guide: "sound")."""
+    found = sorted((ROOT / "course_lib" / room).rglob("*.py"))
+    names = [".".join(path.relative_to(ROOT / "course_lib").with_suffix("").parts) for path in found]
+    return {name.removesuffix(".__init__"): path for name, path in zip(names, found, strict=True)}
 
 
-def test_a_module_imports_only_modules_above_it():
-    graph = imports()
-    assert graph["datasets"] and "cli" in graph  # the reading of imports works
-    reached: dict[str, set[str]] = {}
-    for name in TopologicalSorter(graph).static_order():  # raises CycleError on a circle
-        reached[name] = set().union(graph[name], *(reached[other] for other in graph[name]))
-    for i, name in enumerate(ORDER):
-        below = reached.get(name, set()) & set(ORDER[i + 1 :])
-        assert not below, f"{name} imports {below}, which come after it"
+def imported(path: Path) -> set[str]:
+    """What a file imports of course_lib, anywhere in it: dotted names of files ("sound.features"), guides ("sound")."""
+    known, found = set(files()), set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: a relative import; name the file from course_lib on"
+            wholes = [f"{node.module}.{alias.name}" for alias in node.names]
+            found |= {one if one.removeprefix("course_lib.") in known else node.module for one in wholes}
+    return {one.removeprefix("course_lib.") for one in found if one.startswith("course_lib.")}
 
 
-def imports_in_grading() -> dict[str, set[str]]:
-    """For each module below course_lib.grading ("sandbox.worker"), the course's modules that it imports anywhere."""
-    graph: dict[str, set[str]] = {}
-    folder = ROOT / "course_lib" / "grading"
-    for path in folder.rglob("*.py"):
-        name = ".".join(path.relative_to(folder).with_suffix("").parts).removesuffix(".__init__")
-        found = graph.setdefault(name, set())
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("course_lib"):
-                for alias in node.names:
-                    whole = f"{node.module}.{alias.name}"
-                    found.add(whole if (ROOT / (whole.replace(".", "/") + ".py")).is_file() else node.module)
-            elif isinstance(node, ast.Import):
-                found |= {alias.name for alias in node.names if alias.name.startswith("course_lib")}
-    return graph
+def test_every_folder_is_a_room_and_hardly_a_file_stands_outside():
+    folder = ROOT / "course_lib"
+    assert sorted(ROOMS) == sorted(path.parent.name for path in folder.glob("*/__init__.py"))
+    assert len(list(folder.glob("*.py"))) <= 3
 
 
-def test_the_grader_has_no_circles_and_its_worker_needs_no_other_file():
-    graph = imports_in_grading()
-    inside = {
-        name: {one.removeprefix("course_lib.grading.") for one in found} & set(graph) - {name, "__init__"}
-        for name, found in graph.items()
-    }
-    assert inside["marking"] and "sandbox.worker" in inside
+def test_a_room_imports_only_from_rooms_before_it():
+    for i, room in enumerate(ROOMS):
+        for name, path in files(room).items():
+            for one in imported(path):
+                assert one.split(".")[0] in ROOMS[: i + 1], f"{name} imports {one}: no arrow runs up"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_in_a_room_files_import_each_other_without_circles(room):
+    inside = {name: imported(path) & set(files(room)) for name, path in files(room).items()}
+    assert len(inside) > 1
     list(TopologicalSorter(inside).static_order())  # raises CycleError on a circle
+
+
+def test_models_stand_on_layers_and_not_the_other_way_round():
+    for name, path in files("models/layers").items():
+        assert not [one for one in imported(path) if re.match(r"models\.(?!layers)", one)], name
+
+
+def test_the_course_imports_from_files_and_notebooks_from_rooms():
+    for name, path in files().items():
+        guides = imported(path) & set(ROOMS)
+        assert not guides, f"{name} imports from {guides}; name the file, as in course_lib.sound.features"
+    for path in [*(ROOT / "solutions").glob("*.ipynb"), *(ROOT / "notebooks").glob("*.ipynb")]:
+        for cell in json.loads(path.read_text("utf-8"))["cells"]:
+            statements = re.findall(r"^ *from course_lib\.([\w.]+) import ", "".join(cell["source"]), re.MULTILINE)
+            rooms = [one for one in statements if not re.match(r"exercises\.ex\d\d", one)]
+            assert set(rooms) <= set(ROOMS), f"{path.name}: from course_lib.{rooms} import; need rooms"
+            assert rooms == sorted(set(rooms), key=ROOMS.index), f"{path.name}: {rooms}; need a line a room, in order"
+
+
+def test_files_can_be_read_in_one_sitting():
+    for name, path in files().items():
+        if not name.startswith("exercises."):
+            n_lines = len(path.read_text("utf-8").splitlines())
+            assert n_lines <= 250, f"{name} has {n_lines} lines; split it by meaning"
+
+
+@pytest.mark.parametrize("room", GUIDES)
+def test_a_guide_is_a_paragraph_and_hands_on_what_there_is(room):
+    guide = importlib.import_module(f"course_lib.{room}")
+    assert guide.__doc__ and "\n\n" not in guide.__doc__ and guide.__all__
+    beside = {path.stem for path in (ROOT / "course_lib" / room).iterdir()}
+    assert not beside & set(guide.__all__), "a name handed on and a file of the same name: which one is meant?"
+    for name in guide.__all__:
+        thing = getattr(guide, name)
+        made_in = getattr(thing, "__module__", "")
+        if isinstance(made_in, str) and made_in.startswith("course_lib."):
+            assert made_in.split(".")[1] == room, f"course_lib.{room} hands on {name}, at home in {made_in}"
+    with pytest.raises(AttributeError, match="nothing_like_it"):
+        guide.nothing_like_it  # noqa: B018
+
+
+def test_guides_import_nothing_until_asked():
+    rooms = ", ".join(f"course_lib.{room}" for room in ROOMS)
+    code = f"import sys, {rooms}; print(*(name for name in sys.modules if name.startswith('course_lib')))"
+    found = fresh_python(code).split()
+    assert sorted(found) == sorted(["course_lib", *(f"course_lib.{room}" for room in ROOMS)])
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from course_lib.settings import current_profile",
+        "from course_lib.commands import diagnose",
+        "import course_lib.settings.install, course_lib.commands.doctor, course_lib.commands.cli",
+    ],
+)
+def test_the_doctor_and_what_it_needs_open_without_lazy_loader(statement):
+    fresh_python(f"import sys; sys.modules['lazy_loader'] = None; {statement}")
+
+
+def test_the_graders_worker_needs_no_other_file():
     bound = {name.removesuffix(".py").replace("/", ".").removesuffix(".__init__") for name in WORKER_FILES}
     for name in ("wire", "frames", "isolation", "syscalls", "pipes", "answering", "worker"):
-        strangers = {one.removeprefix("course_lib.") for one in graph[f"sandbox.{name}"]} - bound
-        strangers -= {"exercises"}  # only to validate with answers in sight, when all of the course is bound
+        strangers = imported(files()[f"grading.sandbox.{name}"]) - bound
         assert not strangers, f"sandbox/{name}.py imports {strangers}, which the sandbox does not hold"
-    for name, modules in graph.items():  # whoever writes reports never meets a reference or the sandbox
-        if name.startswith("reports"):
-            assert not any("sandbox" in one or one.endswith(("marking", "validate")) for one in modules), name
+    for name, path in files("grading/reports").items():  # whoever writes reports meets no reference and no sandbox
+        assert not [one for one in imported(path) if "sandbox" in one or one.endswith(("marking", "validate"))], name
+
+
+def fresh_python(code: str) -> str:
+    """What a Python of its own prints."""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
 
 def test_importing_the_package_imports_nothing_heavy():

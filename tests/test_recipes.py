@@ -6,17 +6,18 @@ from dataclasses import asdict
 import pytest
 import torch
 
-from course_lib import precision, recipes
-from course_lib.audio import read_wave
-from course_lib.checkpoint import CheckpointError, load_pretrained
-from course_lib.datasets import load_clips
-from course_lib.features import AudioConfig, clip_log_mels
-from course_lib.pretrained import MAX_BYTES
-from course_lib.profiles import bundled_dir
-from course_lib.recipes import gans, rnns, scores
+from course_lib.clips.clip_features import clip_log_mels
+from course_lib.clips.loading import load_clips
+from course_lib.recipes import gans, making, rnns, scores
 from course_lib.recipes import judge as judge_recipe
 from course_lib.recipes.frames import FRAME_CONFIG, frames_of
 from course_lib.recipes.vaes import elbo_scores
+from course_lib.settings.profiles import bundled_dir
+from course_lib.sound.audio import read_wave
+from course_lib.sound.features import AudioConfig
+from course_lib.training import precision
+from course_lib.training.pretrained import MAX_BYTES, load_pretrained
+from course_lib.training.storage import CheckpointError
 
 CFG = AudioConfig()
 PRETRAINED = bundled_dir() / "pretrained"
@@ -44,7 +45,7 @@ def test_vocoded_pictures_resemble_the_originals():
 
 def test_an_unknown_recipe_lists_the_known():
     with pytest.raises(CheckpointError, match="no recipe 'judge_x': need one of .*judge_bundled, judge_fsdd"):
-        recipes.train("judge_x")
+        making.train("judge_x")
 
 
 def test_a_smoke_run_writes_a_loadable_judge_and_touches_no_good_one(tmp_path, monkeypatch, capsys):
@@ -53,12 +54,12 @@ def test_a_smoke_run_writes_a_loadable_judge_and_touches_no_good_one(tmp_path, m
     monkeypatch.setenv("COURSE_DEVICE", "cpu")
     monkeypatch.setattr(precision, "bf16_speedup", lambda *_: 0.5)
     before = {path: path.stat().st_mtime_ns for path in PRETRAINED.iterdir()}
-    path = recipes.train("judge_bundled")
+    path = making.train("judge_bundled")
     assert path == tmp_path / "pretrained_smoke" / "judge_bundled.safetensors"
     judge, record = load_pretrained("judge_bundled", folder=path.parent)
     assert record["dataset"] == "bundled" and record["steps"] == 10 and judge(torch.zeros(2, 64, 64)).shape == (2, 10)
     assert {path: path.stat().st_mtime_ns for path in PRETRAINED.iterdir()} == before
-    again = recipes.train("judge_bundled")  # anew, and with the same seed to the same weights
+    again = making.train("judge_bundled")  # anew, and with the same seed to the same weights
     assert load_pretrained("judge_bundled", folder=again.parent)[1]["digest"] == record["digest"]
     assert "Already trained" not in capsys.readouterr().out
 
@@ -72,8 +73,8 @@ def test_a_smoke_run_of_a_gan_keeps_both_players_and_a_sample(tmp_path, monkeypa
     monkeypatch.setenv("COURSE_PROFILE", "smoke")
     monkeypatch.setenv("COURSE_RUNS_DIR", str(tmp_path))
     monkeypatch.setenv("COURSE_DEVICE", "cpu")
-    monkeypatch.setitem(recipes.RECIPES, "cgan", lambda checkpoints: gans.train_cgan("bundled", checkpoints))
-    path = recipes.train("cgan")
+    monkeypatch.setitem(making.RECIPES, "cgan", lambda checkpoints: gans.train_cgan("bundled", checkpoints))
+    path = making.train("cgan")
     generator, record = load_pretrained("cgan", folder=path.parent)
     discriminator, of_both = load_pretrained("cgan_discriminator", folder=path.parent)
     assert record["steps"] == of_both["steps"] == 10 and record["metrics"] == of_both["metrics"]
@@ -96,7 +97,7 @@ def test_real_speech_is_as_varied_as_itself_and_covers_all(clips):
 @pytest.mark.parametrize("name", NAMES)
 def test_each_pretrained_model_has_its_recipe_and_its_record(name):
     model, record = load_pretrained(name)
-    assert name.removesuffix("_discriminator") in recipes.RECIPES
+    assert name.removesuffix("_discriminator") in making.RECIPES
     assert record["params"] == sum(p.numel() for p in model.parameters())
     assert (PRETRAINED / f"{name}.safetensors").stat().st_size <= MAX_BYTES
     cfg = FRAME_CONFIG if name.startswith("frame_") else CFG
@@ -128,7 +129,7 @@ def test_a_smoke_run_of_each_speaker_writes_weights_that_load_and_a_sound(name, 
     monkeypatch.setenv("COURSE_RUNS_DIR", str(tmp_path))
     monkeypatch.setenv("COURSE_DEVICE", "cpu")
     monkeypatch.setattr(precision, "bf16_speedup", lambda *_: 0.5)
-    path = recipes.train(name)
+    path = making.train(name)
     model, record = load_pretrained(name, folder=path.parent)
     assert record["steps"] == 10 and all(torch.isfinite(p).all() for p in model.parameters())
     assert all(value is not None and abs(value) < float("inf") for value in record["metrics"].values())

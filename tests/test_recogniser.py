@@ -8,10 +8,10 @@ import math
 import pytest
 import torch
 
-from course_lib import recogniser
-from course_lib.audio import resample
-from course_lib.metrics import balanced_rows, speech_shaped_noise
-from course_lib.recogniser import NOTHING_HEARD, MissingRecogniser, recognise_digits, recogniser_available
+from course_lib.judging import recogniser
+from course_lib.judging.metrics import balanced_rows, speech_shaped_noise
+from course_lib.judging.recogniser import NOTHING_HEARD, MissingRecogniser, recognise_digits, recogniser_available
+from course_lib.sound.audio import resample
 
 needs_pocketsphinx = pytest.mark.skipif(not recogniser_available(), reason="the extra `judge` is not installed")
 

@@ -12,7 +12,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from course_lib.exercises import get_exercise
+from course_lib.exercises.checking import get_exercise
 from course_lib.grading.colab import ReleaseError, badge, repository, set_repository, setup_source
 from course_lib.grading.release import release
 

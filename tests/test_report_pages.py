@@ -12,8 +12,8 @@ from html.parser import HTMLParser
 import pytest
 from reported import SALT, files_in, page_of, read_csv, report, result
 
-from course_lib.exercises import FAILED, NOT_ATTEMPTED, PASSED
-from course_lib.grading.assignment import exercise_seed
+from course_lib.exercises.framework import FAILED, NOT_ATTEMPTED, PASSED
+from course_lib.grading.marking import exercise_seed
 from course_lib.grading.reports.texts import cell, one_line, visible
 from course_lib.grading.results import MISSING, NOT_GRADED, REFUSED, STOPPED, slug
 

@@ -7,7 +7,7 @@ import json
 import pytest
 from reported import EXERCISES_ONLY, canvas_import, read_csv, report, result, roster
 
-from course_lib.exercises import FAILED, PASSED
+from course_lib.exercises.framework import FAILED, PASSED
 from course_lib.grading.reports import RosterError
 from course_lib.grading.reports.roster import read_roster
 from course_lib.grading.results import NOT_GRADED

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from reported import EXERCISES_ONLY, files_in, read_csv, report, result
 
-from course_lib.exercises import FAILED, NOT_ATTEMPTED, PASSED
+from course_lib.exercises.framework import FAILED, NOT_ATTEMPTED, PASSED
 from course_lib.grading.reports.tables import write_file
 from course_lib.grading.reports.texts import count, number, shortened
 from course_lib.grading.results import MISSING, NOT_GRADED, REFUSED, RUNS_ALONE, STOPPED, WrittenAnswer

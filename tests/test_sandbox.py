@@ -7,7 +7,8 @@ import pytest
 import torch
 from small_jobs import LIMITS, error, is_well, job
 
-from course_lib.exercises import draw_trials, get_exercise, run_trials
+from course_lib.exercises.checking import get_exercise
+from course_lib.exercises.framework import draw_trials, run_trials
 from course_lib.grading.sandbox.launch import Job, Sandbox, Worker
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="bubblewrap and namespaces are Linux's")

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from course_lib.exercises import FAILED, NOT_ATTEMPTED, PASSED, list_exercises
+from course_lib.exercises.checking import list_exercises
+from course_lib.exercises.framework import FAILED, NOT_ATTEMPTED, PASSED
 from course_lib.grading.answers import read_answers
 from course_lib.grading.assignment import Assigned, Assignment
 from course_lib.grading.reports.similar import write_similar

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from course_lib.adversarial import Dither, Game, TimeShift, discriminator_parts, generator_parts, r1_penalty
-from course_lib.features import log_mel, stft, to_unit
+from course_lib.losses.adversarial import Dither, Game, TimeShift, discriminator_parts, generator_parts, r1_penalty
 from course_lib.models.spectrum_gan import NARROW, SpectrumWaveGenerator, ThreeCritics
+from course_lib.sound.features import log_mel, stft, to_unit
 
 SMALL = {"n_samples": 2048, "n_channels": (24, 16, 12), "z_dim": 7, "n_digits": 3, "n_speakers": 2, "n_embed": 5}
 

@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from course_lib import speech_faults
-from course_lib.features import AudioConfig, clip_log_mels, from_unit, log_mel, to_unit
-from course_lib.metrics import judge_logits, load_judge, resynthesised
-from course_lib.speech_faults import alarms, click_rate, held_tone_share, ran_on_share, sureness, unsure_share
-from course_lib.vocoder import vocode
+from course_lib.clips.clip_features import clip_log_mels
+from course_lib.judging import speech_faults
+from course_lib.judging.metrics import judge_logits, load_judge, resynthesised
+from course_lib.judging.speech_faults import alarms, click_rate, held_tone_share, ran_on_share, sureness, unsure_share
+from course_lib.sound.features import AudioConfig, from_unit, log_mel, to_unit
+from course_lib.sound.vocoder import vocode
 
 CFG = AudioConfig()
 RATE_HZ = 8000

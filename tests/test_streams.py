@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from course_lib.checkpoint import Checkpoints
-from course_lib.streams import ClipStreams
-from course_lib.training import fit
+from course_lib.clips.streams import ClipStreams
+from course_lib.training.checkpoint import Checkpoints
+from course_lib.training.loops import fit
 
 N_VALID = torch.tensor([7, 12, 3, 20, 9])
 

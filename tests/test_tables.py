@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from course_lib.tables import Table, format_cell, score_table
+from course_lib.showing.tables import Table, format_cell, score_table
 
 
 def test_text_is_aligned_and_gaps_are_dashes():

@@ -6,10 +6,9 @@ import pytest
 import torch
 from torch.distributions import Normal
 
-from course_lib.checkpoint import load_pretrained, save_pretrained
-from course_lib.losses import elbo_parts
+from course_lib.losses.variational import elbo_parts
 from course_lib.models.vae import LOG_VAR_LIMIT, ConditionalVAE, ConvVAE, DenseVAE, RecurrentVAE, reparameterise
-from course_lib.pretrained import MODEL_MODULES
+from course_lib.training.pretrained import MODEL_MODULES, load_pretrained, save_pretrained
 
 RECORD = {"dataset": "none", "steps": 0, "train_seconds": 0.0, "device": "cpu", "seed": 0, "metrics": {}}
 PICTURE = {"n_mels": 24, "n_frames": 41, "n_channels": (3, 4, 6)}

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from here_worker import HereWorker
 
-from course_lib.exercises import WrongAnswer, get_exercise, list_exercises
+from course_lib.exercises.checking import get_exercise, list_exercises
+from course_lib.exercises.framework import WrongAnswer
 from course_lib.grading import marking
 from course_lib.grading.assignment import Assigned, Assignment, AssignmentError
 from course_lib.grading.sandbox.launch import Sandbox, SandboxError

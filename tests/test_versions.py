@@ -25,7 +25,7 @@ def test_what_has_no_part_in_marks_is_there():
         assert (PACKAGE / name).exists(), f"{name} was moved: say in versions.py where it is now"
 
 
-@pytest.mark.parametrize("name", ["cli.py", "grading/reports/feedback.py", "grading/progress.py"])
+@pytest.mark.parametrize("name", ["commands/cli.py", "grading/reports/feedback.py", "grading/progress.py"])
 def test_what_only_shows_marks_marks_nobody_again(copy, name):
     root, digest = copy
     before = digest()

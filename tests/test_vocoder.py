@@ -6,8 +6,8 @@ import pytest
 import scipy.optimize
 import torch
 
-from course_lib.features import AudioConfig, istft, log_mel, mel_filterbank, mel_power, stft, to_unit
-from course_lib.vocoder import griffin_lim, mel_to_magnitude, vocode
+from course_lib.sound.features import AudioConfig, istft, log_mel, mel_filterbank, mel_power, stft, to_unit
+from course_lib.sound.vocoder import griffin_lim, mel_to_magnitude, vocode
 
 CFG = AudioConfig()
 ODD = AudioConfig(sample_rate_hz=11_025, n_fft=375, win_length=301, hop_length=77, n_mels=33, f_max_hz=5_000.0)

@@ -21,10 +21,10 @@ import soundfile
 import torch
 from matplotlib import image
 
-from course_lib import widgets
-from course_lib.audio import read_wave, write_wave
-from course_lib.features import AudioConfig, log_mel
-from course_lib.widgets import LiveSamples, compare_sounds, explore
+from course_lib.showing import widgets
+from course_lib.showing.widgets import LiveSamples, compare_sounds, explore
+from course_lib.sound.audio import read_wave, write_wave
+from course_lib.sound.features import AudioConfig, log_mel
 
 RATE_HZ = 8000
 TONE = 0.25 * torch.sin(2 * math.pi * 440 * torch.arange(2000) / RATE_HZ)
@@ -200,8 +200,9 @@ def test_live_samples_in_a_script_say_one_line_a_row(capsys):
 
 def test_live_samples_in_a_real_kernel_while_a_model_trains():
     cells = [
-        "import torch\nfrom torch import nn\nfrom course_lib.clips import BatchIndices\n"
-        "from course_lib.training import fit\nfrom course_lib.widgets import LiveSamples\nmodel = nn.Linear(3, 200)",
+        "import torch\nfrom torch import nn\nfrom course_lib.clips.clips import BatchIndices\n"
+        "from course_lib.training.loops import fit\nfrom course_lib.showing.widgets import LiveSamples\n"
+        "model = nn.Linear(3, 200)",
         "live = LiveSamples(lambda m: m(torch.eye(3)[:2]).tanh(), 8000, at_steps=(1, 4))\n"
         "def loss(m, index, rng):\n    return {'l': m(torch.randn(len(index), 3)).square().mean()}\n"
         "rng = torch.Generator().manual_seed(0)\n"
@@ -278,7 +279,8 @@ def test_names_that_do_not_agree_and_controls_that_cannot_be_made_are_refused(mo
 
 def test_in_a_real_kernel_both_modes_do_as_they_say():
     cells = [
-        "import os, torch; os.environ['COURSE_STILL'] = '0'\nfrom course_lib.widgets import compare_sounds, explore",
+        "import os, torch; os.environ['COURSE_STILL'] = '0'\n"
+        "from course_lib.showing.widgets import compare_sounds, explore",
         "explore(lambda n: print('drawn with', n), {'n': 2}, n=(0, 3))",
         "explore(lambda n: print(1 / n), {'n': 0}, n=(0, 3))",  # the error is shown; the cell goes on
         "os.environ['COURSE_STILL'] = '1'; explore(lambda n: print('drawn with', n), {'n': 2}, n=(0, 3))",

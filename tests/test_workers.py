@@ -16,7 +16,7 @@ import pytest
 import torch
 from small_jobs import is_well, job
 
-from course_lib.exercises import get_exercise
+from course_lib.exercises.checking import get_exercise
 from course_lib.grading.sandbox import checking, pipes, sandboxes
 from course_lib.grading.sandbox.checking import check_sandbox
 from course_lib.grading.sandbox.launch import Limits, Sandbox, SandboxError, Worker, WorkerFault

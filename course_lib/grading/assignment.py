@@ -7,7 +7,6 @@ its output folder where there was none, with a salt of its own, so that grading 
 from __future__ import annotations
 
 import hashlib
-import hmac
 import json
 import math
 import re
@@ -18,10 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from course_lib.executing import write_text_atomically
-from course_lib.exercises import Exercise, get_exercise, list_exercises
+from course_lib.exercises.checking import get_exercise, list_exercises
+from course_lib.exercises.framework import Exercise
 from course_lib.grading.release import WRITTEN_MARK
-from course_lib.profiles import checkout_dir
+from course_lib.running.executing import write_text_atomically
+from course_lib.settings.profiles import checkout_dir
 
 FORMAT = 1
 ASSIGNMENT_FILE = "assignment.toml"
@@ -107,14 +107,6 @@ class Assignment:
     def digest(self) -> str:
         """Of everything that a mark depends on, but for the code of the course."""
         return hashlib.sha256(to_toml(self).encode()).hexdigest()
-
-
-def exercise_seed(salt: str, student: str, exercise_id: str, answer: str) -> int:
-    """The seed of the inputs that an answer is tried on, in [0, 2^63): always the same, known to nobody.
-
-    Another answer gets other inputs: what one hand-in learned is no help to the next. HMAC-SHA256 (RFC 2104)."""
-    message = f"{student}\0{exercise_id}\0{answer}".encode("utf-8", "surrogatepass")
-    return int.from_bytes(hmac.digest(salt.encode(), message, "sha256")[:8], "big") >> 1
 
 
 def choose(

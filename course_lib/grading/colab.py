@@ -6,7 +6,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from course_lib.executing import write_text_atomically
+from course_lib.running.executing import write_text_atomically
 
 SETUP_MARK = "# SET-UP"
 SETUP_CELL = '''\
@@ -18,7 +18,7 @@ import sys
 if importlib.util.find_spec("course_lib") is None:
     for command in (
         ["pip", "install", "--no-deps", "ADDRESS"],
-        ["course_lib.doctor", "--install-missing"],  # leaves torch, torchaudio and numpy exactly as they are
+        ["course_lib.commands.doctor", "--install-missing"],  # leaves torch, torchaudio and numpy exactly as they are
     ):
         done = subprocess.run([sys.executable, "-m", *command], text=True, capture_output=True)
         print(done.stdout + done.stderr)

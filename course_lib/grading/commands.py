@@ -1,6 +1,6 @@
 """The instructors' commands: `course release` and `course grade`.
 
-As in course_lib/cli.py, which registers them, each imports what it needs when it runs.
+As in course_lib/commands/cli.py, which registers them, each imports what it needs when it runs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def release(
     """Write notebooks/ from solutions/; with --to, a class's notebooks and its assignment.toml (instructors)."""
     from course_lib.grading import release as releasing
     from course_lib.grading.colab import set_repository
-    from course_lib.profiles import require_checkout
+    from course_lib.settings.profiles import require_checkout
 
     root = require_checkout()
     if to is not None:

@@ -133,7 +133,7 @@ def grade(
 
 def validate(path: Path | None, notebooks: tuple[str, ...], sandbox: Sandbox, wall_s: float) -> int:
     """Mark solutions, stubs and known wrong answers; return the exit status."""
-    from course_lib.exercises import list_exercises
+    from course_lib.exercises.checking import list_exercises
 
     console = _console()
     everything = tuple(sorted({one.id.split(".")[0] for one in list_exercises()}))

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from course_lib.executing import write_text_atomically
 from course_lib.grading.assignment import (
     ASSIGNMENT_FILE,
     Assignment,
@@ -25,6 +24,7 @@ from course_lib.grading.sandbox.launch import Sandbox
 from course_lib.grading.sandbox.sandboxes import SandboxError
 from course_lib.grading.tailored import points_text, posed, solved
 from course_lib.grading.validate import validate
+from course_lib.running.executing import write_text_atomically
 
 
 class HandoutError(Exception):

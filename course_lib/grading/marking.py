@@ -7,6 +7,7 @@ nobody could know: that is solving the exercise.
 
 from __future__ import annotations
 
+import hmac
 import inspect
 import re
 from collections.abc import Mapping
@@ -15,10 +16,9 @@ from textwrap import dedent
 
 import torch
 
-from course_lib.exercises import FAILED, Exercise, Outcome, compare, draw_trials
-from course_lib.exercises.framework import BrokenExercise
+from course_lib.exercises.framework import FAILED, BrokenExercise, Exercise, Outcome, compare, draw_trials
 from course_lib.grading.answers import Answer, denied_name
-from course_lib.grading.assignment import Assigned, Assignment, exercise_seed
+from course_lib.grading.assignment import Assigned, Assignment
 from course_lib.grading.results import MISSING, NOT_GRADED, REFUSED, RUNS_ALONE, STOPPED, ExerciseResult
 from course_lib.grading.sandbox.launch import Job, Limits, Reply, Sandbox, Worker, WorkerFault
 
@@ -168,3 +168,11 @@ def _tidy(message: str) -> str:
     """Of bounded length, encodable, and the same in every run."""
     message = _ADDRESS.sub("at 0x...", message).encode("utf-8", "replace").decode("utf-8")
     return message if len(message) <= MESSAGE_CHARS else f"{message[:MESSAGE_CHARS]} [...]"
+
+
+def exercise_seed(salt: str, student: str, exercise_id: str, answer: str) -> int:
+    """The seed of the inputs that an answer is tried on, in [0, 2^63): always the same, known to nobody.
+
+    Another answer gets other inputs: what one hand-in learned is no help to the next. HMAC-SHA256 (RFC 2104)."""
+    message = f"{student}\0{exercise_id}\0{answer}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(hmac.digest(salt.encode(), message, "sha256")[:8], "big") >> 1

@@ -22,9 +22,9 @@ from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from course_lib.executing import execute_notebook, write_text_atomically
 from course_lib.grading.cells import TEXT_STUB, grade_id
 from course_lib.grading.colab import BADGE_LINE, SETUP_MARK, ReleaseError, badge, repository, setup_source
+from course_lib.running.executing import execute_notebook, write_text_atomically
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -204,7 +204,7 @@ def _put_metadata(cell: NotebookNode, where: str) -> None:
 
 
 def _points(exercise_id: str, where: str) -> int:
-    from course_lib.exercises import get_exercise  # here: it imports torch
+    from course_lib.exercises.checking import get_exercise  # here: it imports torch
 
     try:
         return get_exercise(exercise_id).points

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from course_lib.exercises import FAILED, NOT_ATTEMPTED, PASSED
+from course_lib.exercises.framework import FAILED, NOT_ATTEMPTED, PASSED
 
 STOPPED = "stopped"  # the cell did not run, defines no such function, or was ended: time, memory, os._exit
 MISSING = "missing"  # the exercise's cell is not in what was handed in

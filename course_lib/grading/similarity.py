@@ -15,8 +15,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from course_lib.exercises import FAILED, PASSED
 from course_lib.exercises.attempts import READY_NAMES
+from course_lib.exercises.framework import FAILED, PASSED
 from course_lib.grading.results import REFUSED, STOPPED, SubmissionResult
 from course_lib.grading.tokens import COMMENT, NAME, NEWLINE, NUMBER, STRING, content_of, tokens
 

@@ -11,7 +11,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from course_lib.exercises import get_exercise
+from course_lib.exercises.checking import get_exercise
 from course_lib.grading.assignment import Assignment
 from course_lib.grading.colab import BADGE_LINE
 from course_lib.grading.release import WRITTEN_MARK, read_source, to_learner

@@ -16,14 +16,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from course_lib.executing import write_text_atomically
-from course_lib.exercises import FAILED, NOT_ATTEMPTED, PASSED
+from course_lib.exercises.framework import FAILED, NOT_ATTEMPTED, PASSED
 from course_lib.grading.answers import read_contents
 from course_lib.grading.assignment import Assigned, Assignment, AssignmentError, repository_with
 from course_lib.grading.marking import Marker
 from course_lib.grading.results import ExerciseResult
 from course_lib.grading.sandbox.launch import Limits, Sandbox
 from course_lib.grading.submissions import Submission, find_submissions
+from course_lib.running.executing import write_text_atomically
 
 SOLUTION, STUB, WRONG = "solution", "stub", "wrong"
 Progress = Callable[[int, int], None]  # called with (submissions marked, submissions in all)

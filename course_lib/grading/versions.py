@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 _NO_PART_IN_MARKS = (
-    "cli.py", "doctor.py", "grading/reports/", "grading/commands.py", "grading/grade_command.py", "grading/progress.py",
+    "commands/", "grading/reports/", "grading/commands.py", "grading/grade_command.py", "grading/progress.py",
     "grading/background.py", "grading/cluster.py", "grading/local_workers.py",
 )  # fmt: skip
 

@@ -11,13 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_lib.models.subspaces import pca, principal_angles_deg
-
-__all__ = [
-    "ConvAutoencoder", "ConvDecoder", "ConvEncoder", "DenseAutoencoder", "LinearAutoencoder", "check_rows",
-    "dense_stack", "halved_size", "pca", "principal_angles_deg",
-]  # fmt: skip
-
 SILENCE = -1.0  # of a unit log-mel
 
 
@@ -146,7 +139,7 @@ class ConvEncoder(nn.Module):
         if unit_mel.ndim != 3 or unit_mel.shape[1:] != (self.n_mels, self.n_frames):
             raise ValueError(
                 f"unit_mel: got shape {tuple(unit_mel.shape)}, need (B, {self.n_mels}, {self.n_frames}); make it with "
-                "features.clip_log_mels(clips, cfg), or build the model with n_mels=..., n_frames=..."
+                "clips.clip_log_mels(clips, cfg), or build the model with n_mels=..., n_frames=..."
             )
         n_given = 0 if condition is None else condition.shape[1]
         if n_given != self.n_condition:

@@ -67,7 +67,7 @@ class DigitClassifier(nn.Module):
         if unit_mel.ndim != 3 or unit_mel.shape[1] != n_mels or unit_mel.shape[2] < 1:
             raise ValueError(
                 f"unit_mel: got shape {tuple(unit_mel.shape)}, need (B, {n_mels}, L); "
-                "make it with features.clip_log_mels(clips, cfg), or to_unit(log_mel(waves, cfg), cfg)"
+                "make it with clips.clip_log_mels(clips, cfg), or to_unit(log_mel(waves, cfg), cfg)"
             )
         x = self.convolve(unit_mel.unsqueeze(1))  # (B, C, M / 16, L / 16)
         x = x.flatten(1, 2).transpose(1, 2)  # (B, L / 16, C * M / 16)

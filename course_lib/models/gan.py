@@ -1,7 +1,7 @@
 """Generators and discriminators: dense ones for toys, convolutional ones for spectrograms (Goodfellow et al. 2014).
 
 A generator turns noise into something like the data; a discriminator gives each clip a score, a *logit*: no sigmoid at
-its end, since every loss of course_lib.adversarial wants the logit itself.
+its end, since every loss of course_lib.losses.adversarial wants the logit itself.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_lib.models.autoencoder import SILENCE, check_rows, halved_size, keep_scale
-from course_lib.models.conditioning import Labels, Norm, Projection, bound_slopes
+from course_lib.models.layers.conditioning import Labels, Norm, Projection, bound_slopes
 
 LEAK = 0.2  # of the discriminators' LeakyReLU: where a ReLU is dead, no gradient would reach the generator
 
@@ -163,7 +163,7 @@ class ConvDiscriminator(nn.Module):
         if unit_mel.ndim != 3 or unit_mel.shape[1:] != (n_mels, n_frames):
             raise ValueError(
                 f"unit_mel: got shape {tuple(unit_mel.shape)}, need (B, {n_mels}, {n_frames}); make it with "
-                "features.clip_log_mels(clips, cfg), or build the model with n_mels=..., n_frames=..."
+                "clips.clip_log_mels(clips, cfg), or build the model with n_mels=..., n_frames=..."
             )
         n_halvings = len(self.config["n_channels"])
         n_below, n_after = (self.grid[0] << n_halvings) - n_mels, (self.grid[1] << n_halvings) - n_frames

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_lib.models.autoencoder import pca
-from course_lib.models.conditioning import Labels
+from course_lib.models.layers.conditioning import Labels
+from course_lib.models.layers.subspaces import pca
 
 SILENT = -1.0  # of a unit log-mel
 FIT_FRAMES = 40_000  # enough for a PCA of 64 values, seconds less than all

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_lib.models.conditioning import Labels
-from course_lib.models.gru_by_hand import gru_over_time
-from course_lib.models.latents import LatentGaussians
+from course_lib.models.layers.conditioning import Labels
+from course_lib.models.layers.gru_by_hand import gru_over_time
+from course_lib.models.layers.latents import LatentGaussians
 
 LOG_DURATION, LOG_PITCH = (math.log(0.42), 0.33), (math.log(130.0), 0.4)  # (centre, scale) of FSDD's, in log s, log Hz
 N_WAVES = 8  # cosines that tell where in the word, and where in time, a frame is

@@ -12,7 +12,8 @@ s with the voices at five speeds.
 import torch
 from torch import Tensor, nn
 
-from course_lib.models.autoencoder import ConvEncoder, dense_stack, pca
+from course_lib.models.autoencoder import ConvEncoder, dense_stack
+from course_lib.models.layers.subspaces import pca
 
 
 class PrincipalAutoencoder(nn.Module):
@@ -103,6 +104,6 @@ class PrincipalAutoencoder(nn.Module):
         if unit_mel.ndim != 3 or tuple(unit_mel.shape[1:]) != size:
             raise ValueError(
                 f"unit_mel: got shape {tuple(unit_mel.shape)}, need (B, {size[0]}, {size[1]}); make it with "
-                "features.clip_log_mels(clips, cfg)"
+                "clips.clip_log_mels(clips, cfg)"
             )
         return unit_mel.flatten(1)  # (B, M * L)

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_lib.features import AudioConfig, istft, log_mel, stft, to_unit
 from course_lib.models.autoencoder import check_rows, keep_scale
-from course_lib.models.conditioning import Labels, Norm
 from course_lib.models.gan import ConvDiscriminator
+from course_lib.models.layers.conditioning import Labels, Norm
 from course_lib.models.wavegan import WaveDiscriminator
+from course_lib.sound.features import AudioConfig, istft, log_mel, stft, to_unit
 
 QUIET_LOG = -3.0  # log-magnitude that an untrained network paints: waves of about -55 dBFS
 LOUDEST_LOG = 4.0  # a full-scale sine has log(n_fft / 4), a little more

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.models.autoencoder import ConvDecoder, ConvEncoder, check_rows, dense_stack
+from course_lib.models.layers.conditioning import check_labels
 
 LOG_VAR_LIMIT = 12.0  # exp overflows float16 at 11.1 and float32 at 88.7: a wild first step must not end the training
 
@@ -87,23 +88,6 @@ class ConvVAE(nn.Module):
         """(B, M, L) -> recon (B, M, L) from one draw of z, mu (B, Z), log_var (B, Z)."""
         mu, log_var = self.encode(unit_mel)
         return self.decode(reparameterise(mu, log_var, rng)), mu, log_var
-
-
-def check_labels(digits: Tensor, speakers: Tensor, n_digits: int, n_speakers: int) -> None:
-    """Refuse labels that a model was not built for: (B,) int64 each, from 0.
-
-    Raises: ValueError for another shape; on a CPU also for an unknown label (reading one off a GPU makes it wait)."""
-    if digits.ndim != 1 or digits.shape != speakers.shape:
-        raise ValueError(
-            f"got digits {tuple(digits.shape)}, speakers {tuple(speakers.shape)}; need (B,) int64 for both; "
-            "for samples, see sampling.balanced_labels"
-        )
-    for name, labels, n in (("digits", digits, n_digits), ("speakers", speakers, n_speakers)):
-        if labels.device.type == "cpu" and len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < n:
-            raise ValueError(
-                f"{name}: got labels from {int(labels.min())} to {int(labels.max())}, need 0 to {n - 1}; "
-                f"a model for other clips is built with n_{name}=..."
-            )
 
 
 class ConditionalVAE(nn.Module):

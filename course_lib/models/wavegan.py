@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_lib.models.autoencoder import check_rows, keep_scale
-from course_lib.models.conditioning import Labels, Norm, Projection, bound_slopes
 from course_lib.models.gan import LEAK
-from course_lib.models.phases import StridedConv1d, TransposedConv1d, conv_transposed
+from course_lib.models.layers.conditioning import Labels, Norm, Projection, bound_slopes
+from course_lib.models.layers.phases import StridedConv1d, TransposedConv1d, conv_transposed
 
 UPSAMPLINGS = ("transposed", "smoothed", "nearest", "linear")
 

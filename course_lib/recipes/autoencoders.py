@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from course_lib.checkpoint import Checkpoints
-from course_lib.datasets import BatchIndices, load_clips
-from course_lib.features import AudioConfig, clip_log_mels, from_unit
-from course_lib.metrics import judged_accuracy, load_judge, mel_cepstral_distance
+from course_lib.clips.clip_features import clip_log_mels
+from course_lib.clips.clips import BatchIndices
+from course_lib.clips.loading import load_clips
+from course_lib.judging.distances import mel_cepstral_distance
+from course_lib.judging.metrics import judged_accuracy, load_judge
 from course_lib.models.autoencoder import ConvAutoencoder, DenseAutoencoder
 from course_lib.moments import BestMoment
 from course_lib.profiles import current_device, current_profile
@@ -17,8 +18,11 @@ from course_lib.recipes.frames import FRAME_CONFIG, frames_of, resynthesise_fram
 from course_lib.recipes.judge import vocoded_mels
 from course_lib.recipes.record import Made, Recipe, record_of
 from course_lib.recipes.speech import one_of_each_digit, smaller
-from course_lib.training import fit
-from course_lib.vocoder import vocode
+from course_lib.settings.profiles import current_device, current_profile
+from course_lib.sound.features import AudioConfig, from_unit
+from course_lib.sound.vocoder import vocode
+from course_lib.training.checkpoint import Checkpoints
+from course_lib.training.loops import fit
 
 
 def train_frame_autoencoder(dataset: str, checkpoints: Checkpoints, seed: int = 0) -> Made:

@@ -6,20 +6,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from course_lib.checkpoint import Checkpoints
-from course_lib.clips import Clips
-from course_lib.datasets import BatchIndices, load_clips
-from course_lib.effects import mix_at_snr
-from course_lib.enhancement import babble_noise, coloured_noise, spectral_subtraction
-from course_lib.features import AudioConfig, from_unit, log_mel, to_unit
-from course_lib.metrics import balanced_rows, judged_accuracy, load_judge, mel_cepstral_distance
+from course_lib.clips.clips import BatchIndices, Clips
+from course_lib.clips.loading import load_clips
+from course_lib.judging.distances import mel_cepstral_distance
+from course_lib.judging.metrics import balanced_rows, judged_accuracy, load_judge
 from course_lib.models.principal import PrincipalAutoencoder
 from course_lib.moments import BestMoment
 from course_lib.profiles import current_device, current_profile
 from course_lib.recipes.record import Made, Recipe, record_of
 from course_lib.recipes.speech import smaller, waves_at_speeds
-from course_lib.training import fit
-from course_lib.vocoder import vocode
+from course_lib.settings.profiles import current_device, current_profile
+from course_lib.sound.effects import mix_at_snr
+from course_lib.sound.enhancement import babble_noise, coloured_noise, spectral_subtraction
+from course_lib.sound.features import AudioConfig, from_unit, log_mel, to_unit
+from course_lib.sound.vocoder import vocode
+from course_lib.training.checkpoint import Checkpoints
+from course_lib.training.loops import fit
 
 SPEEDS = (0.9, 0.95, 1.05, 1.1)  # five times as many voices: with those of the set alone it learns its clips by heart
 SNR_RANGE_DB = (-5.0, 20.0)

@@ -7,11 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from course_lib.clips import Clips
-from course_lib.features import AudioConfig, clip_log_mels, log_mel, to_unit
-from course_lib.metrics import judged_accuracy, load_judge
+from course_lib.clips.clip_features import clip_log_mels
+from course_lib.clips.clips import Clips
+from course_lib.judging.metrics import judged_accuracy, load_judge
 from course_lib.recipes.speech import one_of_each_digit
-from course_lib.vocoder import vocode
+from course_lib.sound.features import AudioConfig, log_mel, to_unit
+from course_lib.sound.vocoder import vocode
 
 FRAME_CONFIG = AudioConfig(n_mels=80)
 

@@ -7,20 +7,21 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from course_lib.adversarial import Dither, Game, TimeShift
-from course_lib.checkpoint import Checkpoints
-from course_lib.clips import Clips
-from course_lib.datasets import BatchIndices, load_clips
-from course_lib.faults import stride_buzz_db
-from course_lib.features import AudioConfig, clip_log_mels
+from course_lib.clips.clip_features import clip_log_mels
+from course_lib.clips.clips import BatchIndices, Clips
+from course_lib.clips.loading import load_clips
+from course_lib.judging.faults import stride_buzz_db
+from course_lib.losses.adversarial import Dither, Game, TimeShift
 from course_lib.models.gan import ConvDiscriminator, ConvGenerator
 from course_lib.models.spectrum_gan import SpectrumWaveGenerator, ThreeCritics
-from course_lib.profiles import current_device, current_profile
 from course_lib.recipes.record import Made, Recipe, record_of
 from course_lib.recipes.scores import Speak, best_by_ratio, spoken_scores
 from course_lib.recipes.speech import smaller
-from course_lib.training import fit_gan
-from course_lib.vocoder import vocode
+from course_lib.settings.profiles import current_device, current_profile
+from course_lib.sound.features import AudioConfig
+from course_lib.sound.vocoder import vocode
+from course_lib.training.checkpoint import Checkpoints
+from course_lib.training.loops import fit_gan
 
 BATCH = 16  # small batches and many steps: at equal seconds, 32 clips a step came to 0.86 judged right, 16 to 0.96
 SETTINGS = {"learning_rate": 1e-3, "betas": (0.0, 0.99), "n_warmup": 20, "precision": "fp32"}

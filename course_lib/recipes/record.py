@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field
 
 from torch import Tensor, nn
 
-from course_lib.checkpoint import Checkpoints
-from course_lib.features import AudioConfig
-from course_lib.training import History
+from course_lib.sound.features import AudioConfig
+from course_lib.training.checkpoint import Checkpoints
+from course_lib.training.history import History
 
 LICENCES = {"fsdd": "CC BY-SA 4.0", "bundled": "CC0 1.0"}  # the weights' licence follows from the data's
 LAST_STEP = "the last step; their number was fixed beforehand"

@@ -7,28 +7,30 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from course_lib.autoregressive import speak
-from course_lib.bits import linear_prediction_bits, model_bits, table_bits
-from course_lib.checkpoint import Checkpoints
-from course_lib.clips import Clips
-from course_lib.datasets import BatchIndices, load_clips
-from course_lib.features import AudioConfig, clip_log_mels, mu_law_encode
-from course_lib.frame_sampling import draw_frames
-from course_lib.metrics import balanced_rows
+from course_lib.clips.clip_features import clip_log_mels
+from course_lib.clips.clips import BatchIndices, Clips
+from course_lib.clips.loading import load_clips
+from course_lib.clips.streams import ClipStreams
+from course_lib.judging.bits import model_bits, table_bits
+from course_lib.judging.metrics import balanced_rows
+from course_lib.losses.teacher_forcing import mel_rnn_parts, mulaw_rnn_parts, shifted
 from course_lib.models.mel_rnn import MelRNN, frames_of_speech
 from course_lib.models.mulaw_rnn import MuLawRNN, standardise_controls
-from course_lib.pitch import median_pitch_hz
-from course_lib.pretrained import load_pretrained
-from course_lib.profiles import current_device, current_profile
 from course_lib.recipes.record import Made, Recipe, record_of
 from course_lib.recipes.scores import Speak, best_by_ratio, choose, spoken_scores
 from course_lib.recipes.speech import smaller
 from course_lib.recipes.vaes import SPEEDS, mels_at_speeds, vary_gain
-from course_lib.sampling import fit_latent_gaussians
-from course_lib.streams import ClipStreams
-from course_lib.teacher_forcing import mel_rnn_parts, mulaw_rnn_parts, shifted
-from course_lib.training import fit
-from course_lib.vocoder import vocode
+from course_lib.sampling.codes import fit_latent_gaussians
+from course_lib.sampling.frames import draw_frames
+from course_lib.sampling.samples import speak
+from course_lib.settings.profiles import current_device, current_profile
+from course_lib.sound.features import AudioConfig, mu_law_encode
+from course_lib.sound.linear_prediction import linear_prediction_bits
+from course_lib.sound.pitch import median_pitch_hz
+from course_lib.sound.vocoder import vocode
+from course_lib.training.checkpoint import Checkpoints
+from course_lib.training.loops import fit
+from course_lib.training.pretrained import load_pretrained
 
 MEL_TEMPERATURE = 0.45  # while training; of the best moment's samples, one of these is chosen
 MEL_TEMPERATURES = (0.35, 0.45, 0.55)

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from course_lib.audio import fit_length
-from course_lib.clips import Clips
-from course_lib.effects import change_speed
-from course_lib.metrics import balanced_rows
-from course_lib.profiles import current_profile
+from course_lib.clips.clips import Clips
+from course_lib.judging.metrics import balanced_rows
+from course_lib.settings.profiles import current_profile
+from course_lib.sound.audio import fit_length
+from course_lib.sound.effects import change_speed
 
 
 def smaller(clips: Clips) -> Clips:

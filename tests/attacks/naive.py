@@ -29,7 +29,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from course_lib.exercises import Exercise, draw_trials, get_exercise, mark
+from course_lib.exercises.checking import get_exercise
+from course_lib.exercises.framework import Exercise, draw_trials, mark
 
 CLONE_NEWNS, CLONE_NEWPID = 0x20000, 0x20000000
 LIBC = ctypes.CDLL(None, use_errno=True)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from course_lib.exercises.framework import Exercise, WrongAnswer
-from course_lib.features import dct_matrix, mfcc
+from course_lib.sound.features import dct_matrix, mfcc
 
 
 def _draw_log_mel(rng: torch.Generator, trial: int) -> dict:

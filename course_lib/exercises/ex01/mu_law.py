@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from course_lib.exercises.framework import Exercise, WrongAnswer
-from course_lib.features import mu_law_decode, mu_law_encode
+from course_lib.sound.features import mu_law_decode, mu_law_encode
 
 
 def _draw_wave(rng: torch.Generator, trial: int) -> dict:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from course_lib.exercises.framework import Exercise, WrongAnswer
-from course_lib.models.subspaces import principal_angles_deg
+from course_lib.models.layers.subspaces import principal_angles_deg
 
 
 def _cosines(basis_a: Tensor, basis_b: Tensor) -> Tensor:

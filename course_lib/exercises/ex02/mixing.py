@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from course_lib.effects import mix_at_snr
 from course_lib.exercises.framework import Exercise, WrongAnswer
+from course_lib.sound.effects import mix_at_snr
 
 
 def _power(wave: Tensor) -> Tensor:

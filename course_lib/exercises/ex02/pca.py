@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from course_lib.exercises.framework import Exercise, WrongAnswer
-from course_lib.models.subspaces import pca
+from course_lib.models.layers.subspaces import pca
 
 
 def pca_reconstruct(x: Tensor, z_dim: int) -> Tensor:

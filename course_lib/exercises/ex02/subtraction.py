@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from course_lib.enhancement import subtract_noise
 from course_lib.exercises.framework import Exercise, WrongAnswer
+from course_lib.sound.enhancement import subtract_noise
 
 
 def _draw_powers(rng: torch.Generator, trial: int) -> dict:

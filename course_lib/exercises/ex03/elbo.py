@@ -7,7 +7,7 @@ from torch import Tensor
 
 from course_lib.exercises.ex03.gradients import call_and_differentiate
 from course_lib.exercises.framework import Exercise, WrongAnswer
-from course_lib.losses import elbo
+from course_lib.losses.variational import elbo
 
 
 def _log_likelihood(x: Tensor, recon: Tensor, sigma: float) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from course_lib.exercises.framework import Exercise, WrongAnswer
-from course_lib.losses import iwae_bound
+from course_lib.losses.variational import iwae_bound
 
 
 def _draw_weights(rng: torch.Generator, trial: int) -> dict:

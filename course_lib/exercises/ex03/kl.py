@@ -5,7 +5,7 @@ from torch import Tensor
 
 from course_lib.exercises.ex03.gradients import call_and_differentiate
 from course_lib.exercises.framework import Exercise, WrongAnswer
-from course_lib.losses import kl_to_prior
+from course_lib.losses.variational import kl_to_prior
 
 
 def _per_dim(mu: Tensor, log_var: Tensor) -> Tensor:

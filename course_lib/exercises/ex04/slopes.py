@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from course_lib.adversarial import TERMS
 from course_lib.exercises.framework import Exercise, WrongAnswer
+from course_lib.losses.adversarial import TERMS
 
 LOSSES = ("saturating", "non_saturating", "least_squares", "hinge")
 

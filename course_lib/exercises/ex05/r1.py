@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from course_lib.adversarial import r1_penalty
 from course_lib.exercises.ex05.critics import as_by_backward, call_with_critic, draw_critic
 from course_lib.exercises.framework import Exercise, WrongAnswer
+from course_lib.losses.adversarial import r1_penalty
 
 
 def _draw_clips(rng: torch.Generator, trial: int) -> dict:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from course_lib.exercises.framework import Exercise, WrongAnswer
-from course_lib.losses import mixture_log_likelihood
+from course_lib.losses.variational import mixture_log_likelihood
 
 _HALF_LOG_2_PI = 0.5 * math.log(2 * math.pi)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from course_lib.exercises import FAILED
+from course_lib.exercises.framework import FAILED
 from course_lib.grading.reports.hand_marks import Standing
 from course_lib.grading.reports.texts import count, shortened
 from course_lib.grading.results import MISSING, REFUSED, RUNS_ALONE, STOPPED, ExerciseResult, SubmissionResult

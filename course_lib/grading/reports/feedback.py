@@ -15,7 +15,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup, escape
 
-from course_lib.exercises import FAILED, NOT_ATTEMPTED, PASSED
+from course_lib.exercises.framework import FAILED, NOT_ATTEMPTED, PASSED
 from course_lib.grading.assignment import Assignment
 from course_lib.grading.reports.hand_marks import Standing
 from course_lib.grading.reports.tables import max_total
