@@ -10,21 +10,17 @@ import scipy.linalg
 import scipy.spatial
 import torch
 
-from course_lib.audio import rms_level_db
-from course_lib.features import AudioConfig, clip_log_mels, from_unit, log_mel, mfcc
-from course_lib.metrics import (
+from course_lib.clips.clip_features import clip_log_mels
+from course_lib.judging.distances import frechet_distance, inception_score, mel_cepstral_distance, nearest_distances
+from course_lib.judging.metrics import (
     balanced_rows,
     confusion_counts,
-    frechet_distance,
-    inception_score,
     judge_embeddings,
     judge_logits,
     judged_accuracy,
     load_judge,
     load_speaker_judge,
     load_wave_judge,
-    mel_cepstral_distance,
-    nearest_distances,
     resynthesised,
     speech_shaped_noise,
 )

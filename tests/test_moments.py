@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from course_lib.adversarial import Game
-from course_lib.checkpoint import CheckpointError, Checkpoints
-from course_lib.clips import BatchIndices
-from course_lib.moments import BestMoment
-from course_lib.training import fit, fit_gan
+from course_lib.clips.clips import BatchIndices
+from course_lib.losses.adversarial import Game
+from course_lib.training.checkpoint import Checkpoints
+from course_lib.training.loops import fit, fit_gan
+from course_lib.training.moments import BestMoment
+from course_lib.training.storage import CheckpointError
 
 X = torch.randn(30, 3, generator=torch.Generator().manual_seed(5))
 

@@ -7,11 +7,11 @@ import math
 import pytest
 import torch
 
-from course_lib import panel as panel_module
-from course_lib.distances import frechet_distance, inception_score, nearest_distances
-from course_lib.faults import classes_covered, diversity_ratio
-from course_lib.features import AudioConfig, clip_log_mels, from_unit, log_mel, to_unit
-from course_lib.metrics import (
+from course_lib.clips.clip_features import clip_log_mels
+from course_lib.judging import panel as panel_module
+from course_lib.judging.distances import frechet_distance, inception_score, nearest_distances
+from course_lib.judging.faults import classes_covered, diversity_ratio
+from course_lib.judging.metrics import (
     balanced_rows,
     judge_embeddings,
     judge_logits,
@@ -22,9 +22,10 @@ from course_lib.metrics import (
     resynthesised,
     speech_shaped_noise,
 )
+from course_lib.judging.panel import Panel
+from course_lib.judging.recogniser import recogniser_available
 from course_lib.models.classifier import DigitClassifier
-from course_lib.panel import Panel
-from course_lib.recogniser import recogniser_available
+from course_lib.sound.features import AudioConfig, from_unit, log_mel, to_unit
 
 CFG = AudioConfig()
 N_CLIPS = 50

@@ -1,6 +1,6 @@
 """Recordings to tensors: files go in (FSDD, the bundled digits, a folder of your own), and `Clips` come out, a data set
-of one fixed length on one device, with its labels, its test clips and its log-mels; `BatchIndices` and `ClipStreams`
-draw batches from it. Lesson: sound as data.
+of one fixed length on one device, with its labels, its validation and test clips and its log-mels; `BatchIndices` and
+`ClipStreams` draw batches from it. Lesson: sound as data.
 """
 
 import lazy_loader

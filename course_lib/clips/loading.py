@@ -10,21 +10,18 @@ from pathlib import Path
 
 import torch
 
-from .archives import DataError, read_recordings, recordings_digest
-from .audio import read_wave
-from .clips import (
-    DIGIT_NAMES,
+from course_lib.clips.archives import DataError, read_recordings, recordings_digest
+from course_lib.clips.clips import (
     N_SAMPLES,
     N_TEST_TAKES,
     SAMPLE_RATE_HZ,
     VALIDATION_SHARE,
-    BatchIndices,
     Clips,
     fit_clip,
 )
-from .fsdd import download_fsdd, find_fsdd, fsdd_digest, import_fsdd, read_fsdd
-from .own_sounds import OwnSound, read_own_sounds
-from .profiles import bundled_dir
+from course_lib.clips.fsdd import download_fsdd, read_fsdd
+from course_lib.settings.profiles import bundled_dir
+from course_lib.sound.audio import read_wave
 
 DATASETS = ("auto", "fsdd", "bundled")
 BUNDLED_DIGEST = "cdc54077ad9ce60e07c9f5043aae9c6f1ab1b6165067ea7f27aecb19a08d188c"  # of data/bundled_digits.zip

@@ -17,9 +17,9 @@ import soundfile
 import torch
 from torch import Tensor
 
-from .archives import DataError
-from .audio import peak_level_db, read_wave, resample
-from .clips import N_SAMPLES, SAMPLE_RATE_HZ, VALIDATION_SHARE, Clips, fit_clip
+from course_lib.clips.archives import DataError
+from course_lib.clips.clips import N_SAMPLES, SAMPLE_RATE_HZ, VALIDATION_SHARE, Clips, fit_clip
+from course_lib.sound.audio import peak_level_db, read_wave, resample
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 MAX_FILE_S = 60.0  # a longer file is a recording session, not a clip

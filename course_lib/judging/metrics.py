@@ -1,7 +1,7 @@
 """Judges, what they say of pictures and waves, and the sounds that figures are compared with.
 
 `panel.Panel` makes every figure of a batch of sounds with them.
-Taught in: notebooks 01 (the judge), 02 to 06 (each model), 07 (what the figures miss)
+Taught in: notebooks 02 (the judge), 03 to 09 (each model), 10 (what the figures miss)
 """
 
 from __future__ import annotations
@@ -12,34 +12,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from course_lib.clips import Clips
-from course_lib.distances import frechet_distance, inception_score, mel_cepstral_distance, nearest_distances
-from course_lib.features import AudioConfig, clip_log_mels
+from course_lib.clips.clip_features import clip_log_mels
+from course_lib.clips.clips import Clips
+from course_lib.judging.recogniser import NOTHING_HEARD
 from course_lib.models.classifier import DigitClassifier
 from course_lib.models.wave_classifier import WaveClassifier
-from course_lib.pretrained import load_pretrained
-from course_lib.recogniser import NOTHING_HEARD, MissingRecogniser, recognise_digits, recogniser_available
-from course_lib.vocoder import vocode
-
-__all__ = [
-    "MissingRecogniser",
-    "balanced_rows",
-    "confusion_counts",
-    "frechet_distance",
-    "inception_score",
-    "judge_embeddings",
-    "judge_logits",
-    "judged_accuracy",
-    "load_judge",
-    "load_speaker_judge",
-    "load_wave_judge",
-    "mel_cepstral_distance",
-    "nearest_distances",
-    "recognise_digits",
-    "recogniser_available",
-    "resynthesised",
-    "speech_shaped_noise",
-]
+from course_lib.sound.features import AudioConfig
+from course_lib.sound.vocoder import vocode
+from course_lib.training.pretrained import load_pretrained
 
 WAVE_JUDGES = ("fsdd",)  # data sets that have a judge of raw waves
 AT_ONCE = 256  # clips the judge looks at together: bounds the memory

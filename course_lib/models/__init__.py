@@ -25,6 +25,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],
         "spectrum_gan": ["SpectrumWaveGenerator", "ThreeCritics"],
         "vae": ["ConditionalVAE", "ConvVAE", "DenseVAE", "RecurrentVAE", "reparameterise"],
+        "wave_classifier": ["WaveClassifier", "vary_waves"],
         "wavegan": ["PhaseShuffle", "WaveDiscriminator", "WaveGenerator", "phase_shuffle"],
     },
 )  # fmt: skip

@@ -12,8 +12,6 @@ from course_lib.clips.loading import load_clips
 from course_lib.judging.distances import mel_cepstral_distance
 from course_lib.judging.metrics import judged_accuracy, load_judge
 from course_lib.models.autoencoder import ConvAutoencoder, DenseAutoencoder
-from course_lib.moments import BestMoment
-from course_lib.profiles import current_device, current_profile
 from course_lib.recipes.frames import FRAME_CONFIG, frames_of, resynthesise_frames
 from course_lib.recipes.judge import vocoded_mels
 from course_lib.recipes.record import Made, Recipe, record_of
@@ -23,6 +21,7 @@ from course_lib.sound.features import AudioConfig, from_unit
 from course_lib.sound.vocoder import vocode
 from course_lib.training.checkpoint import Checkpoints
 from course_lib.training.loops import fit
+from course_lib.training.moments import BestMoment
 
 
 def train_frame_autoencoder(dataset: str, checkpoints: Checkpoints, seed: int = 0) -> Made:

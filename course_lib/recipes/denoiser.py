@@ -11,8 +11,6 @@ from course_lib.clips.loading import load_clips
 from course_lib.judging.distances import mel_cepstral_distance
 from course_lib.judging.metrics import balanced_rows, judged_accuracy, load_judge
 from course_lib.models.principal import PrincipalAutoencoder
-from course_lib.moments import BestMoment
-from course_lib.profiles import current_device, current_profile
 from course_lib.recipes.record import Made, Recipe, record_of
 from course_lib.recipes.speech import smaller, waves_at_speeds
 from course_lib.settings.profiles import current_device, current_profile
@@ -22,6 +20,7 @@ from course_lib.sound.features import AudioConfig, from_unit, log_mel, to_unit
 from course_lib.sound.vocoder import vocode
 from course_lib.training.checkpoint import Checkpoints
 from course_lib.training.loops import fit
+from course_lib.training.moments import BestMoment
 
 SPEEDS = (0.9, 0.95, 1.05, 1.1)  # five times as many voices: with those of the set alone it learns its clips by heart
 SNR_RANGE_DB = (-5.0, 20.0)

@@ -8,18 +8,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_lib.checkpoint import Checkpoints
-from course_lib.datasets import BatchIndices, Clips, load_clips
-from course_lib.features import AudioConfig, clip_log_mels, log_mel, to_unit
-from course_lib.losses import unsure_divergence
-from course_lib.metrics import inception_score, resynthesised
+from course_lib.clips.clip_features import clip_log_mels
+from course_lib.clips.clips import BatchIndices, Clips
+from course_lib.clips.loading import load_clips
+from course_lib.judging.distances import inception_score
+from course_lib.judging.metrics import resynthesised
+from course_lib.losses.variational import unsure_divergence
 from course_lib.models.classifier import DigitClassifier, vary_mels
 from course_lib.models.wave_classifier import WaveClassifier, vary_waves
-from course_lib.profiles import current_device, current_profile
 from course_lib.recipes.record import Made, Recipe, record_of
 from course_lib.recipes.speech import smaller, waves_at_speeds
-from course_lib.training import fit
-from course_lib.vocoder import vocode
+from course_lib.settings.profiles import current_device, current_profile
+from course_lib.sound.features import AudioConfig, log_mel, to_unit
+from course_lib.sound.vocoder import vocode
+from course_lib.training.checkpoint import Checkpoints
+from course_lib.training.loops import fit
 
 SPEEDS = (0.88, 0.94, 1.06, 1.12)  # tape speeds: longer and deeper, shorter and higher voices than the set holds
 SAME_VOICE_SPEEDS = (0.98, 1.02)  # who speaks is still the same

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from course_lib.clips import Clips
-from course_lib.features import AudioConfig
-from course_lib.metrics import balanced_rows
-from course_lib.moments import BestMoment
-from course_lib.panel import Panel
-from course_lib.profiles import current_profile
-from course_lib.sampling import balanced_labels
+from course_lib.clips.clips import Clips
+from course_lib.judging.metrics import balanced_rows
+from course_lib.judging.panel import Panel
+from course_lib.models.layers.latents import balanced_labels
+from course_lib.settings.profiles import current_profile
+from course_lib.sound.features import AudioConfig
+from course_lib.training.moments import BestMoment
 
 N_SETS = 4  # of samples; from one to the next, the Frechet ratio moves by 0.05
 CHOICE_SEED = 0  # of the samples that a choice is made on; the record's sets have other seeds

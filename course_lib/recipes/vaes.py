@@ -7,21 +7,25 @@ import time
 import torch
 from torch import Tensor
 
-from course_lib.checkpoint import Checkpoints
-from course_lib.datasets import BatchIndices, Clips, load_clips
-from course_lib.features import AudioConfig, clip_log_mels, log_mel, to_unit
-from course_lib.losses import elbo, elbo_parts, iwae_bound, log_importance_weights
+from course_lib.clips.clip_features import clip_log_mels
+from course_lib.clips.clips import BatchIndices, Clips
+from course_lib.clips.loading import load_clips
+from course_lib.losses.variational import elbo, elbo_parts, iwae_bound, log_importance_weights
+from course_lib.models.layers.latents import LatentGaussians
 from course_lib.models.vae import ConditionalVAE, DenseVAE, reparameterise
-from course_lib.moments import BestMoment
-from course_lib.pretrained import load_pretrained
-from course_lib.profiles import current_device, current_profile
 from course_lib.recipes.frames import FRAME_CONFIG, frames_of, resynthesise_frames
 from course_lib.recipes.record import Made, Recipe, record_of
 from course_lib.recipes.scores import Speak, best_by_ratio, choose, spoken_scores
 from course_lib.recipes.speech import smaller, waves_at_speeds
-from course_lib.sampling import LatentGaussians, draw_observation, fit_latent_gaussians, fit_sigma
-from course_lib.training import History, fit
-from course_lib.vocoder import vocode
+from course_lib.sampling.codes import draw_observation, fit_latent_gaussians, fit_sigma
+from course_lib.settings.profiles import current_device, current_profile
+from course_lib.sound.features import AudioConfig, log_mel, to_unit
+from course_lib.sound.vocoder import vocode
+from course_lib.training.checkpoint import Checkpoints
+from course_lib.training.history import History
+from course_lib.training.loops import fit
+from course_lib.training.moments import BestMoment
+from course_lib.training.pretrained import load_pretrained
 
 # Without these it learns its clips by heart: 4,000 steps gave more than 6,400 nats on them and 4,077 on unheard clips,
 # 1,200 steps 4,708. With them, 3,000 steps give 5,105 on unheard clips.

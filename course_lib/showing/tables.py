@@ -6,7 +6,7 @@ import html
 from collections.abc import Mapping, Sequence
 
 Cell = float | int | str | None
-# What metrics.score_waves measures: heading, and the factor that turns a share into per cent.
+# What Panel.score measures: heading, and the factor that turns a share into per cent.
 SCORES = {
     "n_clips": ("Clips", 1),
     "judged_accuracy": ("Judge reads (%)", 100),
@@ -58,9 +58,9 @@ class Table:
 
 
 def score_table(scores: Mapping[str, Mapping[str, Cell]], caption: str = "") -> Table:
-    """What metrics.score_waves and metrics.reference_scores returned, a row each.
+    """What Panel.score and Panel.anchors returned, a row each.
 
-    Args:    scores: {"VAE, prior": score_waves(...), **reference_scores(clips, n_clips)}."""
+    Args:    scores: {"VAE, prior": panel.score(...), **panel.anchors(n_clips)}."""
     rows = []
     for name, figures in scores.items():
         row: dict[str, Cell] = {"": name}

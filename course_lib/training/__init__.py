@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "checkpoint": ["Checkpoints"],
         "history": ["History", "NonFiniteLoss"],
+        "moments": ["BestMoment"],
         "loops": ["fit", "fit_gan", "learning_rate_at"],
         "players": ["GameOver", "Watch", "standing_still"],
         "pretrained": ["load_pretrained", "save_pretrained"],

@@ -9,14 +9,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from course_lib.checkpoint import describe_model, refuse_other_run
-from course_lib.history import History, NonFiniteLoss, named_parts
-from course_lib.moments import BestMoment
-from course_lib.parallel import make_accelerator, own_slice, share_weights
-from course_lib.precision import choose_threads
-from course_lib.profiles import current_device
-
-__all__ = ["Books", "History", "NonFiniteLoss", "named_parts"]
+from course_lib.settings.profiles import current_device
+from course_lib.training.checkpoint import describe_model, refuse_other_run
+from course_lib.training.history import History, NonFiniteLoss
+from course_lib.training.moments import BestMoment
+from course_lib.training.parallel import make_accelerator, own_slice, share_weights
+from course_lib.training.precision import choose_threads
 
 LONG_TRAINING = 100  # steps from which on it pays to ask how many threads are best
 READ_EVERY = 20  # steps between reading losses off a GPU: each reading makes it wait for Python
@@ -134,9 +132,8 @@ class Books:
             self._save()
 
     def look_if_due(self, step: int) -> None:
-        """Score this moment, if it is time to."""
         if self.best is not None and self.best.is_due(step, self.n_steps):
-            self.call(lambda step, model: self.best.look(step, model), step)
+            self.call(self.best.look, step)
 
     def call(self, on_step: Callable[[int, nn.Module], None], step: int) -> None:
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
@@ -232,8 +229,7 @@ class Books:
                 f"Already trained: {self.n_done} steps in {self.history.seconds:.0f} s, read from "
                 f"{self.checkpoints.folder}. To train afresh, call {self.checkpoints}.clear() first."
             )
-        start = f"Resuming at step {self.n_done + 1}" if self.n_done else "Training"
-        n = self.accelerator.num_processes
+        start, n = f"Resuming at step {self.n_done + 1}" if self.n_done else "Training", self.accelerator.num_processes
         processes = f", {n} processes," if n > 1 else ""
         busy = " One thread, since the machine is busy." if self.n_threads < self.all_threads else ""
         return f"{start} on {self.device}{processes} in {self.precision} ({why}).{busy}"

@@ -28,10 +28,8 @@ from course_lib.training.players import (
 )
 
 if TYPE_CHECKING:
-    from course_lib.adversarial import Game
-    from course_lib.moments import BestMoment
-
-__all__ = ["GameOver", "History", "NonFiniteLoss", "Watch", "fit", "fit_gan", "learning_rate_at"]
+    from course_lib.losses.adversarial import Game
+    from course_lib.training.moments import BestMoment
 
 
 def fit(

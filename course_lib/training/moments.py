@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from course_lib.storage import plain
+from course_lib.training.storage import plain
 
 
 class BestMoment:

@@ -17,12 +17,11 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from course_lib.audio import fit_length
-from course_lib.clips import Clips
-from course_lib.distances import frechet_distance, inception_score, nearest_distances
-from course_lib.faults import classes_covered, same_label_distance_db
-from course_lib.features import AudioConfig, clip_log_mels, from_unit, log_mel, to_unit
-from course_lib.metrics import (
+from course_lib.clips.clip_features import clip_log_mels
+from course_lib.clips.clips import Clips
+from course_lib.judging.distances import frechet_distance, inception_score, nearest_distances
+from course_lib.judging.faults import classes_covered, same_label_distance_db
+from course_lib.judging.metrics import (
     balanced_rows,
     check_labels,
     in_batches,
@@ -33,7 +32,9 @@ from course_lib.metrics import (
     resynthesised,
     speech_shaped_noise,
 )
-from course_lib.recogniser import recognise_digits, recogniser_available
+from course_lib.judging.recogniser import recognise_digits, recogniser_available
+from course_lib.sound.audio import fit_length
+from course_lib.sound.features import AudioConfig, from_unit, log_mel, to_unit
 
 PARTS = ("test", "validation")
 
