@@ -150,16 +150,27 @@ def lab(context: typer.Context) -> None:
 @app.command()
 def bench(
     names: Annotated[list[str] | None, typer.Argument(help="Which ones, e.g. features; all without.")] = None,
+    runs: Annotated[int, typer.Option(min=1, help="How often each is measured, in a fresh process each time.")] = 3,
+    table: Annotated[bool, typer.Option("--table", help="Measure nothing; write benchmarks/README.md again.")] = False,
+    report: Annotated[
+        list[Path] | None, typer.Option(help="Measure nothing; keep a `course run`'s report.json, one option a run.")
+    ] = None,
 ) -> None:
-    """Measure our building blocks beside their peers; write benchmarks/results.json."""
+    """Measure our building blocks beside their peers; write benchmarks/results.json and benchmarks/README.md."""
     with _plain_errors():
         from course_lib.profiles import require_checkout
 
         root = require_checkout()
         sys.path.insert(0, str(root))  # benchmarks/ is not part of the installed package
-        from benchmarks.collect import main as run_benchmarks
+        from benchmarks import collect, page
 
-        raise typer.Exit(run_benchmarks(names or [], root / "benchmarks" / "results.json"))
+        results = root / "benchmarks" / "results.json"
+        if report:
+            collect.take_reports(report, results)
+        elif table:
+            page.write_page(results)
+        else:
+            raise typer.Exit(collect.main(names or [], results, runs))
 
 
 @contextmanager
