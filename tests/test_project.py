@@ -277,6 +277,10 @@ def test_no_index_and_no_machine_path_in_any_tracked_file():
             assert (".." + "/shared").encode() not in content, f"{path.relative_to(ROOT)} looks beside the repository"
 
 
+def test_the_readme_is_one_page():
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 120, "measurements go to benchmarks/claims.py"
+
+
 def test_licences_are_named():
     text = (ROOT / "LICENSE").read_text("utf-8")
     for words in ("MIT License", "CC BY 4.0", "CC BY-SA 4.0", "data/pretrained"):

@@ -151,8 +151,13 @@ def lab(context: typer.Context) -> None:
 @app.command()
 def bench(
     names: Annotated[list[str] | None, typer.Argument(help="Which ones, e.g. features; all without.")] = None,
+    runs: Annotated[int, typer.Option(min=1, help="How often each is measured, in a fresh process each time.")] = 3,
+    table: Annotated[bool, typer.Option("--table", help="Measure nothing; write benchmarks/README.md again.")] = False,
+    report: Annotated[
+        list[Path] | None, typer.Option(help="Measure nothing; keep a `course run`'s report.json, one option a run.")
+    ] = None,
 ) -> None:
-    """Measure our building blocks beside their peers; write benchmarks/results.json."""
+    """Measure our building blocks beside their peers; write benchmarks/results.json and benchmarks/README.md."""
     with _plain_errors():
         from course_lib.settings.profiles import require_checkout
 
