@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from benchmarks import Row
-from course_lib.clips import Clips
-from course_lib.datasets import load_clips
-from course_lib.distances import frechet_distance, inception_score, nearest_distances
-from course_lib.faults import classes_covered, diversity_ratio
-from course_lib.features import AudioConfig, clip_log_mels, from_unit, log_mel, to_unit
-from course_lib.metrics import (
+from course_lib.clips.clip_features import clip_log_mels
+from course_lib.clips.clips import Clips
+from course_lib.clips.loading import load_clips
+from course_lib.judging.distances import frechet_distance, inception_score, nearest_distances
+from course_lib.judging.faults import classes_covered, diversity_ratio
+from course_lib.judging.metrics import (
     balanced_rows,
     judge_embeddings,
     judge_logits,
@@ -23,7 +23,8 @@ from course_lib.metrics import (
     load_speaker_judge,
     resynthesised,
 )
-from course_lib.profiles import current_device
+from course_lib.settings.profiles import current_device
+from course_lib.sound.features import AudioConfig, from_unit, log_mel, to_unit
 
 N_WAVES = 300
 N_ROUNDS = 5

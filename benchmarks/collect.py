@@ -9,7 +9,6 @@ import json
 import os
 import pkgutil
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +17,6 @@ from rich.console import Console
 from rich.table import Table
 
 import benchmarks
-from benchmarks import Row
 from course_lib.running.executing import write_text_atomically
 
 ROOT = Path(__file__).parents[1]

@@ -31,7 +31,7 @@ def machine() -> str:
     """Cores, processor, device and torch, e.g. "2 cores, AMD EPYC 7B13, no AMX; torch 2.14.1"."""
     import torch
 
-    from course_lib.profiles import current_device
+    from course_lib.settings.profiles import current_device
 
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     said = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""

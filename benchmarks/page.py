@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.claims import BENCHES, NOTEBOOKS, RECORDS, Claim
-from course_lib.executing import write_text_atomically
+from course_lib.running.executing import write_text_atomically
 
 PAGE = "README.md"
 RECORDS_DIR = Path(__file__).parents[1] / "data" / "pretrained"
