@@ -2,7 +2,7 @@
 
 Each figure means something only beside its anchors: what real test speech, the same speech sent through log-mel and
 back (no model can sound better than that), and noise would get. `reference_scores` measures them.
-Taught in: notebooks 01 (the judge), 02 to 06 (each model), 07 (what the figures miss)
+Taught in: notebooks 02 (the judge), 03 to 09 (each model), 10 (what the figures miss)
 """
 
 from __future__ import annotations

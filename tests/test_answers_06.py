@@ -1,4 +1,4 @@
-"""Notebook 04: right answers in other words pass, and the inputs hold what an answer has to guard against.
+"""Notebook 06: right answers in other words pass, and the inputs hold what an answer has to guard against.
 
 A check that wants one wording marks style, not understanding.
 """

@@ -1,4 +1,4 @@
-"""Notebook 05: right answers in other words pass, and the inputs hold what an answer has to guard against.
+"""Notebook 07: right answers in other words pass, and the inputs hold what an answer has to guard against.
 
 A check that wants one wording marks style, not understanding.
 """

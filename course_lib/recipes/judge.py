@@ -1,4 +1,4 @@
-"""Judges of digits and of speakers: longer than in notebook 01, at several speeds, and unsure of noise."""
+"""Judges of digits and of speakers: longer than in notebook 02, at several speeds, and unsure of noise."""
 
 from __future__ import annotations
 
