@@ -20,7 +20,7 @@ N_ROUNDS = {1: 100, 64: 15}  # by batch
 def run() -> list[Row]:
     """Seconds of sound a second, medians of interleaved rounds, in eval mode, without gradients, in fp32.
 
-    Ours is WaveGenerator as notebook 05 builds it, the peer the same with nearest-neighbour up-sampling: both have as
+    Ours is WaveGenerator as notebook 07 builds it, the peer the same with nearest-neighbour up-sampling: both have as
     many weights, and write waves of the same length.
     """
     device = current_device()

@@ -14,7 +14,7 @@ from course_lib.grading.reports import write_reports
 from course_lib.grading.results import ExerciseResult, SubmissionResult, WrittenAnswer, slug
 
 SALT = "5a17" * 8
-HOMEWORK = Assignment("hw1", SALT, (Assigned("01.1", 2), Assigned("01.2", 2.5)), (AssignedWritten("01.5", 4),))
+HOMEWORK = Assignment("hw1", SALT, (Assigned("01.1", 2), Assigned("01.2", 2.5)), (AssignedWritten("02.2", 4),))
 EXERCISES_ONLY = replace(HOMEWORK, written=())
 
 
@@ -29,7 +29,7 @@ def result(
         )
         for one, status in zip(HOMEWORK.exercises, outcomes, strict=True)
     )  # fmt: skip
-    written = (WrittenAnswer("01.5", 4, f"because {text}"),)
+    written = (WrittenAnswer("02.2", 4, f"because {text}"),)
     return SubmissionResult(student, "d1", files, (f"note {text}",) if text else (), exercises, written)
 
 

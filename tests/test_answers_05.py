@@ -3,17 +3,14 @@
 A check that wants one wording marks style, not understanding.
 """
 
+import math
+
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import linear_sum_assignment
-from scipy.stats import wasserstein_distance
-from torch import nn
 from torch.nn import functional as F
 
-from course_lib.exercises.checking import get_exercise
-from course_lib.exercises.framework import FAILED, PASSED, draw_trials, mark
-from course_lib.losses import adversarial
+from course_lib.exercises import FAILED, PASSED, draw_trials, get_exercise, mark
 
 RIGHT: list = []
 
@@ -26,250 +23,50 @@ def right(exercise_id):
     return keep
 
 
-# --- 05.1 painted_counts(n_in, kernel, stride)
+# --- 05.1 interpolate_spherical(z_a, z_b, weights)
 
 
 @right("05.1")
-def by_the_layer_itself(n_in, kernel, stride):
-    layer = nn.ConvTranspose1d(1, 1, kernel, stride, bias=False)
-    nn.init.ones_(layer.weight)
-    with torch.no_grad():
-        return layer(torch.ones(1, 1, n_in)).flatten().round().long()
+def angle_by_half_lengths(z_a, z_b, weights):
+    u_a, u_b = F.normalize(z_a, dim=0), F.normalize(z_b, dim=0)
+    angle = 2 * torch.atan2((u_a - u_b).norm(), (u_a + u_b).norm())
+    if torch.sin(angle) < 1e-5:
+        return torch.lerp(z_a, z_b, weights[:, None])
+    shares = torch.stack([((1 - weights) * angle).sin(), (weights * angle).sin()], dim=1) / angle.sin()
+    return shares @ torch.stack([z_a, z_b])
 
 
 @right("05.1")
-def sample_by_sample(n_in, kernel, stride):
-    n_out = (n_in - 1) * stride + kernel
-    return torch.tensor([sum(0 <= t - i * stride < kernel for i in range(n_in)) for t in range(n_out)])
-
-
-@right("05.1")
-def numpys_convolution(n_in, kernel, stride):
-    starts = np.zeros((n_in - 1) * stride + 1, dtype=np.int64)
-    starts[::stride] = 1
-    return torch.from_numpy(np.convolve(starts, np.ones(kernel, dtype=np.int64)))
-
-
-@right("05.1")
-def by_bincount(n_in, kernel, stride):
-    where = torch.arange(n_in)[:, None] * stride + torch.arange(kernel)
-    return torch.bincount(where.flatten(), minlength=(n_in - 1) * stride + kernel)
-
-
-@right("05.1")
-def starts_minus_ends(n_in, kernel, stride):
-    change = torch.zeros((n_in - 1) * stride + kernel + 1, dtype=torch.int64)
-    for i in range(n_in):
-        change[i * stride] += 1
-        change[i * stride + kernel] -= 1
-    return change.cumsum(0)[:-1]
-
-
-@right("05.1")
-def by_fold(n_in, kernel, stride):
-    n_out = (n_in - 1) * stride + kernel
-    copies = torch.ones(1, kernel, n_in)
-    return F.fold(copies, (1, n_out), (1, kernel), stride=(1, stride)).flatten().to(torch.int64)
-
-
-# --- 05.2 wasserstein_1d(a, b)
-
-
-@right("05.2")
-def scipys_distance(a, b):
-    return wasserstein_distance(a.numpy(), b.numpy())
-
-
-@right("05.2")
-def cheapest_of_all_plans(a, b):
-    cost = (a[:, None] - b).abs().double()
-    rows, columns = linear_sum_assignment(cost.numpy())
-    return cost[rows, columns].sum() / len(a)
-
-
-@right("05.2")
-def falling_both(a, b):
-    return torch.mean(torch.abs(torch.sort(a, descending=True)[0] - torch.sort(b, descending=True)[0]))
-
-
-@right("05.2")
-def area_between_the_staircases(a, b):
-    edges = torch.cat([a, b]).double().sort().values
-    gap = [((a <= edge).double().mean() - (b <= edge).double().mean()).abs() for edge in edges[:-1]]
-    return (torch.stack(gap) * edges.diff()).sum()
-
-
-@right("05.2")
-def pythons_sorted(a, b):
-    return sum(abs(x - y) for x, y in zip(sorted(a.tolist()), sorted(b.tolist()), strict=True)) / a.numel()
-
-
-@right("05.2")
-def quantiles(a, b):
-    where = torch.linspace(0, 1, len(a), dtype=torch.float64)
-    return (a.double().quantile(where) - b.double().quantile(where)).abs().mean()
-
-
-# --- 05.3 gradient_penalty(critic, real, fake, weights)
-
-
-@right("05.3")
-def as_published(critic, real, fake, weights):
-    alpha = weights.view(-1, 1).expand_as(real)
-    between = torch.autograd.Variable((1 - alpha) * real + alpha * fake, requires_grad=True)
-    scores = critic(between)
-    gradients = torch.autograd.grad(
-        outputs=scores,
-        inputs=between,
-        grad_outputs=torch.ones_like(scores),
-        create_graph=True,
-        retain_graph=True,
-        only_inputs=True,
-    )[0]
-    return ((gradients.view(len(real), -1).norm(2, dim=1) - 1) ** 2).mean()
-
-
-@right("05.3")
-def clip_by_clip(critic, real, fake, weights):
-    total = 0
-    for r, f, w in zip(real, fake, weights, strict=True):
-        x = torch.lerp(r, f, w)[None].requires_grad_()
-        slope = torch.autograd.grad(critic(x).squeeze(), x, create_graph=True)[0].norm()
-        total = total + (slope - 1) ** 2
-    return total / len(real)
-
-
-@right("05.3")
-def functional_and_mapped(critic, real, fake, weights):
-    between = torch.lerp(real, fake, weights[:, None])
-    gradient = torch.func.vmap(torch.func.grad(lambda x: critic(x[None])[0]))(between)
-    return (torch.linalg.vector_norm(gradient, dim=1) - 1).square().mean()
-
-
-@right("05.3")
-def from_a_jacobian(critic, real, fake, weights):
-    between = real + torch.diag(weights) @ (fake - real)
-    jacobian = torch.autograd.functional.jacobian(critic, between, create_graph=True)  # (B, B, T)
-    own = torch.diagonal(jacobian).T  # (B, T)
-    return F.mse_loss((torch.einsum("bt,bt->b", own, own) + 1e-12).sqrt(), torch.ones(len(real)))
-
-
-@right("05.3")
-def square_written_out(critic, real, fake, weights):
-    between = (real * (1 - weights[:, None]) + fake * weights[:, None]).requires_grad_(True)
-    with torch.enable_grad():
-        (g,) = torch.autograd.grad(torch.sum(critic(between)), [between], create_graph=True)
-    slope = torch.sqrt(g.pow(2).sum(1) + 1e-10)
-    return torch.mean(slope**2 - 2 * slope + 1)
-
-
-# --- 05.4 r1_penalty(critic, real)
-
-
-@right("05.4")
-def as_published_r1(critic, real):
-    real.requires_grad_()
-    scores = critic(real)
-    (gradient,) = torch.autograd.grad(outputs=scores.sum(), inputs=real, create_graph=True)
-    return gradient.pow(2).view(len(real), -1).sum(1).mean() / 2
-
-
-@right("05.4")
-def squared_slopes_of_the_course(critic, real):
-    return adversarial.squared_slopes(critic, real).mean() / 2
-
-
-@right("05.4")
-def mapped_r1(critic, real):
-    gradient = torch.func.vmap(torch.func.grad(lambda x: critic(x.unsqueeze(0)).squeeze()))(real)
-    return 0.5 * torch.einsum("bt,bt->", gradient, gradient) / len(real)
-
-
-@right("05.4")
-def one_clip_after_another(critic, real):
-    parts = []
-    for clip in real.split(1):
-        x = clip.clone().requires_grad_()
-        parts.append(torch.autograd.grad(critic(x)[0], x, create_graph=True)[0].square().sum())
-    return torch.stack(parts).mean() * 0.5
-
-
-@right("05.4")
-def norm_squared(critic, real):
-    x = real.detach().clone().requires_grad_(True)
-    gradient = torch.autograd.grad(critic(x), x, torch.ones(len(x)), create_graph=True)[0]
-    return (gradient.norm(dim=1) ** 2).mean() / 2
-
-
-# --- 05.5 phase_shuffle(x, shifts)
-
-
-@right("05.5")
-def padded_and_cut(x, shifts):
-    moved = []
-    for clip, shift in zip(x, shifts.tolist(), strict=True):
-        n = abs(shift)
-        padded = F.pad(clip, (n, 0), mode="reflect") if shift > 0 else F.pad(clip, (0, n), mode="reflect")
-        moved.append(padded[:, : x.shape[2]] if shift > 0 else padded[:, n:])
-    return torch.stack(moved)
-
-
-@right("05.5")
-def both_sides_padded_once(x, shifts):
-    n = x.shape[2] - 1
-    padded = F.pad(x, (n, n), mode="reflect")  # (B, C, 3 T - 2)
-    return torch.stack([padded[b, :, n - int(s) : n - int(s) + x.shape[2]] for b, s in enumerate(shifts)])
-
-
-@right("05.5")
-def flips_joined(x, shifts):
-    out = []
-    for b in range(x.size(0)):
-        s = int(shifts[b])
-        if s > 0:
-            out.append(torch.cat([x[b, :, 1 : s + 1].flip(-1), x[b, :, :-s]], dim=-1))
-        elif s < 0:
-            out.append(torch.cat([x[b, :, -s:], x[b, :, s - 1 : -1].flip(-1)], dim=-1))
+def point_by_point(z_a, z_b, weights):
+    cosine = F.cosine_similarity(z_a, z_b, dim=0).clamp(-1, 1).item()
+    angle, points = math.acos(cosine), []
+    for w in weights.tolist():
+        if angle < 1e-3:
+            points.append(z_a + w * (z_b - z_a))
         else:
-            out.append(x[b])
-    return torch.stack(out)
+            points.append((math.sin((1 - w) * angle) * z_a + math.sin(w * angle) * z_b) / math.sin(angle))
+    return torch.stack(points)
 
 
-@right("05.5")
-def a_triangle_wave_of_places(x, shifts):
-    n = x.shape[-1] - 1
-    source = n - ((torch.arange(n + 1) - shifts.unsqueeze(1)) % (2 * n) - n).abs()  # (B, T)
-    return torch.take_along_dim(x, source[:, None, :], dim=2)
+@right("05.1")
+def straight_from_a_cosine_of_almost_one(z_a, z_b, weights):
+    cosine = torch.dot(z_a, z_b) / z_a.norm() / z_b.norm()
+    if cosine > 0.99999:
+        return torch.outer(1 - weights, z_a) + torch.outer(weights, z_b)
+    angle = torch.acos(cosine)
+    return torch.outer(((1 - weights) * angle).sin() / angle.sin(), z_a) + torch.outer(
+        (weights * angle).sin() / angle.sin(), z_b
+    )
 
 
-@right("05.5")
-def a_matrix_for_each_clip(x, shifts):
-    places = torch.arange(x.shape[2])
-    source = (places - shifts[:, None]).abs()
-    source = torch.where(source > places[-1], 2 * places[-1] - source, source)
-    return torch.einsum("bct,but->bcu", x, F.one_hot(source, x.shape[2]).to(x.dtype))
-
-
-@right("05.5")
-def written_into_a_new_tensor(x, shifts):
-    out = torch.empty_like(x)
-    n_samples = x.shape[2]
-    for b in range(len(x)):
-        for t in range(n_samples):
-            source = t - shifts[b].item()
-            if source < 0:
-                source = -source
-            if source >= n_samples:
-                source = 2 * n_samples - 2 - source
-            out[b, :, t] = x[b, :, source]
-    return out
-
-
-@right("05.5")
-def numpys_padding_of_places(x, shifts):
-    n = x.shape[2]
-    places = np.pad(np.arange(n), n - 1, mode="reflect")
-    return torch.stack([x[b][:, places[n - 1 - s : 2 * n - 1 - s]] for b, s in enumerate(shifts.tolist())])
+@right("05.1")
+def in_float64_numpy(z_a, z_b, weights):
+    a, b, w = (tensor.double().numpy() for tensor in (z_a, z_b, weights[:, None]))
+    angle = np.arccos(np.clip(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)), -1, 1))
+    shares = (
+        (1 - w, w) if angle < 1e-6 else (np.sin((1 - w) * angle) / np.sin(angle), np.sin(w * angle) / np.sin(angle))
+    )
+    return torch.as_tensor(shares[0] * a + shares[1] * b, dtype=z_a.dtype)
 
 
 @pytest.mark.parametrize(("exercise_id", "answer"), RIGHT)
@@ -279,167 +76,30 @@ def test_a_right_answer_in_other_words_passes(exercise_id, answer, seed):
     assert outcome.status == PASSED, outcome.message
 
 
-class Critic(nn.Module):
-    """The critic that a table describes, written again."""
-
-    def __init__(self, table):
-        super().__init__()
-        self.table = nn.Parameter(table.clone())
-
-    def forward(self, x):
-        awake = F.relu(F.linear(x, self.table[:, :-2], self.table[:, -2]))
-        return (awake**2 * self.table[:, -1]).sum(dim=1)
-
-
-def slopes(critic, x):
-    x = x.clone().requires_grad_()
-    return torch.autograd.grad(critic(x).sum(), x)[0].norm(dim=1)
-
-
 @pytest.mark.parametrize("seed", range(8))
-def test_counts_meet_gaps_remainders_and_layers_shorter_than_a_kernel(seed):
+def test_arcs_are_obtuse_acute_parallel_by_a_cosine_above_one_and_of_one_and_small(seed):
     trials = draw_trials(get_exercise("05.1"), seed)
-    assert any(inputs["kernel"] < inputs["stride"] for inputs in trials)
-    assert any(inputs["kernel"] % inputs["stride"] == 0 for inputs in trials)
-    assert any(inputs["n_in"] * inputs["stride"] < inputs["kernel"] for inputs in trials)
-    for inputs in trials:
-        counts = get_exercise("05.1").reference(**inputs)
-        assert len(counts) == (inputs["n_in"] - 1) * inputs["stride"] + inputs["kernel"]
-        assert counts.sum() == inputs["n_in"] * inputs["kernel"]
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_points_stand_out_of_order_on_both_sides_of_zero(seed):
-    trials = draw_trials(get_exercise("05.2"), seed)
-    for inputs in trials:
-        assert all(not torch.equal(points, points.sort().values) for points in inputs.values())
-        assert inputs["a"].min() < 0 < inputs["a"].max()
-    assert get_exercise("05.2").reference(**trials[1]) == 0
-    assert get_exercise("05.2").reference(**trials[2]) == pytest.approx(1.5, abs=1e-5)
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_slopes_differ_from_clip_to_clip_around_one_and_are_zero_at_silence(seed):
-    for i, inputs in enumerate(draw_trials(get_exercise("05.3"), seed)):
-        between = torch.lerp(inputs["real"], inputs["fake"], inputs["weights"][:, None])
-        steep = slopes(Critic(inputs["critic"]), between)
-        assert (steep[1] == 0) == (i >= 2)
-        steep = steep[steep > 0]
-        assert steep.min() > 0.1 and steep.min() < 1 < steep.max() and steep.std() > 0.1
-        assert ((inputs["weights"] > 0) & (inputs["weights"] < 1)).all()
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_the_references_agree_with_a_critic_written_again(seed):
-    for inputs in draw_trials(get_exercise("05.4"), seed):
-        steep = slopes(Critic(inputs["critic"]), inputs["real"])
-        got = get_exercise("05.4").reference(Critic(inputs["critic"]), inputs["real"])
-        torch.testing.assert_close(got, steep.square().mean() / 2)
-    for inputs in draw_trials(get_exercise("05.3"), seed):
-        steep = slopes(Critic(inputs["critic"]), torch.lerp(inputs["real"], inputs["fake"], inputs["weights"][:, None]))
-        got = get_exercise("05.3").reference(**(inputs | {"critic": Critic(inputs["critic"])}))
-        torch.testing.assert_close(got, (steep - 1).square().mean())
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_shifts_go_both_ways_and_as_far_as_they_may(seed):
-    trials = draw_trials(get_exercise("05.5"), seed)
-    shifts = torch.cat([inputs["shifts"] for inputs in trials])
-    farthest = [int(inputs["shifts"].abs().max()) - inputs["x"].shape[2] + 1 for inputs in trials]
-    assert {-1, 0, 1} == set(shifts.sign().tolist()) and max(farthest) == 0
-    assert all(len(inputs["shifts"].unique()) > 2 for inputs in trials)
-    assert any(-inputs["shifts"].min() > inputs["shifts"].max() for inputs in trials)
-    assert any(-inputs["shifts"].min() < inputs["shifts"].max() for inputs in trials)
-    row = torch.arange(5.0).expand(1, 1, 5)
-    reference = get_exercise("05.5").reference
-    assert reference(row, torch.tensor([2])).flatten().tolist() == [2, 1, 0, 1, 2]
-    assert reference(row, torch.tensor([-2])).flatten().tolist() == [2, 3, 4, 3, 2]
+    cosines = [(i["z_a"] / i["z_a"].norm()) @ (i["z_b"] / i["z_b"].norm()) for i in trials]
+    assert cosines[0] < 0 < cosines[1] < 0.95 and cosines[2] > 1 and cosines[3] == 1 and 0.96 < cosines[4] < 0.99
+    others = [i["z_a"] @ i["z_b"] / (i["z_a"].norm() * i["z_b"].norm()) for i in trials]
+    assert others[2] > 1 and others[3] == 1, "whichever way a cosine is taken, it has to be clamped"
+    assert all((i["z_a"] @ i["z_b"]).abs() < 1 for i in trials[:2])
 
 
 @pytest.mark.parametrize(
     ("exercise_id", "answer"),
     [
-        ("05.1", lambda n_in, kernel, stride: by_the_layer_itself(n_in, max(kernel, stride), stride)),
-        ("05.2", lambda a, b: (a.mean() - b.mean()).abs()),
-        ("05.2", lambda a, b: to_the_nearest_free(a, b)),
-        ("05.2", lambda a, b: to_the_nearest_free(b, a)),
-        ("05.3", lambda critic, real, fake, weights: as_published(critic, real, fake, weights).detach()),
-        ("05.3", lambda critic, real, fake, weights: with_frozen(critic, as_published, real, fake, weights)),
-        ("05.3", lambda critic, real, fake, weights: as_published(critic, fake, real, weights)),
-        ("05.4", lambda critic, real: with_frozen(critic, as_published_r1, real)),
-        ("05.4", lambda critic, real: wiped(critic, real)),
-        ("05.5", lambda x, shifts: torch.stack([clip.roll(int(s), -1) for clip, s in zip(x, shifts, strict=True)])),
-        ("05.5", lambda x, shifts: padded_and_cut(x, shifts.clamp(-2, 2))),
-        ("05.5", lambda x, shifts: padded_by(int(shifts.max()), x, shifts)),
-        ("05.5", lambda x, shifts: padded_by(int(-shifts.min()), x, shifts)),
+        ("05.1", lambda z_a, z_b, weights: by_acos_of(z_a @ z_b / (z_a.norm() * z_b.norm()), z_a, z_b, weights)),
+        ("05.1", lambda z_a, z_b, weights: by_acos_of((z_a @ z_b).clamp(-1, 1), z_a, z_b, weights)),
     ],
 )
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(12))
 def test_an_answer_that_holds_for_tame_inputs_only_is_refused(exercise_id, answer, seed):
     assert mark(get_exercise(exercise_id), answer, seed).status == FAILED
 
 
-def to_the_nearest_free(a, b):
-    free, total = b.tolist(), 0.0
-    for point in a.tolist():
-        free.sort(key=lambda place: abs(place - point))
-        total += abs(free.pop(0) - point)
-    return total / len(a)
-
-
-def padded_by(n, x, shifts):
-    wide = F.pad(x, (n, n), mode="reflect")
-    return torch.stack([wide[b, :, n - s : n - s + x.shape[2]] for b, s in enumerate(shifts.tolist())])
-
-
-def with_frozen(critic, penalty, *clips):
-    for weight in critic.parameters():
-        weight.requires_grad_(False)
-    return penalty(critic, *clips)
-
-
-def wiped(critic, real):
-    """Right, but for what another loss had left in .grad."""
-    penalty = squared_slopes_of_the_course(critic, real)
-    critic.zero_grad()
-    return penalty
-
-
-@pytest.mark.parametrize("exercise_id", ["05.3", "05.4", "05.5"])
-def test_an_answer_without_its_gradient_is_told_so(exercise_id):
-    exercise = get_exercise(exercise_id)
-    outcome = mark(exercise, lambda **inputs: exercise.reference(**inputs).detach())
-    assert "gradient in " in outcome.message and "no gradient" in outcome.hint
-
-
-def test_backward_inside_a_penalty_is_told_from_a_right_one():
-    def by_backward(critic, real):
-        x = real.clone().requires_grad_()
-        critic(x).sum().backward()
-        return 0.5 * x.grad.square().sum(dim=1).mean()
-
-    outcome = mark(get_exercise("05.4"), by_backward)
-    assert outcome.status == FAILED and ".grad" in outcome.hint
-
-
-def test_a_spoilt_critic_spoils_nobody_elses():
-    def vandal(critic, real):
-        with torch.no_grad():
-            for weight in critic.parameters():
-                weight.zero_()
-        return critic(real).sum() * 0
-
-    exercise = get_exercise("05.4")
-    assert mark(exercise, vandal).status == FAILED
-    assert mark(exercise, exercise.reference).status == PASSED
-
-
-@pytest.mark.parametrize("exercise_id", ["05.3", "05.4", "05.5"])
-def test_a_boundless_answer_that_can_be_differentiated_is_refused_at_once(exercise_id):
-    def boundless(*args, **inputs):
-        critic = inputs.get("critic")
-        leaf = inputs["x"] if critic is None else next(critic.parameters())
-        return leaf.flatten()[:1].expand(10**15)
-
-    outcome = mark(get_exercise(exercise_id), boundless)
-    assert outcome.status == FAILED and "far larger" in outcome.message
+def by_acos_of(cosine, z_a, z_b, weights):
+    angle, w = cosine.acos(), weights[:, None]
+    if angle.sin() < 1e-5:
+        return (1 - w) * z_a + w * z_b
+    return (((1 - w) * angle).sin() * z_a + (w * angle).sin() * z_b) / angle.sin()

@@ -23,31 +23,31 @@ from course_lib.grading.assignment import (
 )
 from course_lib.grading.marking import exercise_seed
 
-SMALL = Assignment("hw1", "0a1b2c", (Assigned("01.2", 2.5, ("torch.linalg",)),), (AssignedWritten("01.5", 4.0),))
+SMALL = Assignment("hw1", "0a1b2c", (Assigned("01.2", 2.5, ("torch.linalg",)),), (AssignedWritten("02.2", 4.0),))
 
 
 # ---- choosing
 
 
 def test_notebooks_give_all_of_their_questions_in_the_course_s_order():
-    chosen = choose(["3", "01"], name="hw1")
-    ids = [exercise.id for number in ("01", "03") for exercise in list_exercises(number)]
+    chosen = choose(["5", "02"], name="hw1")
+    ids = [exercise.id for number in ("02", "05") for exercise in list_exercises(number)]
     assert [one.exercise_id for one in chosen.exercises] == ids
     assert [one.points for one in chosen.exercises] == [get_exercise(one).points for one in ids]
-    assert chosen.written == (AssignedWritten("01.5", 4.0), AssignedWritten("03.7", 4.0))
-    assert chosen.notebooks == ("01", "03") and chosen.max_points == sum(get_exercise(one).points for one in ids)
+    assert chosen.written == (AssignedWritten("02.2", 4.0), AssignedWritten("05.2", 4.0))
+    assert chosen.notebooks == ("02", "05") and chosen.max_points == sum(get_exercise(one).points for one in ids)
 
 
 def test_exercises_narrow_the_choice_and_count_written_questions_too():
-    chosen = choose(exercises=["02.6", "01.3", "01.1", "01.1"], points={"01.3": 7, "02.6": 1.5}, deny={"01.1": ["a.b"]})
-    assert chosen.exercises == (Assigned("01.1", 2.0, ("a.b",)), Assigned("01.3", 7.0))
-    assert chosen.written == (AssignedWritten("02.6", 1.5),)
-    assert choose(["01"], ["01.3"]).written == ()
+    chosen = choose(exercises=["03.6", "02.1", "01.1", "01.1"], points={"02.1": 7, "03.6": 1.5}, deny={"01.1": ["a.b"]})
+    assert chosen.exercises == (Assigned("01.1", 2.0, ("a.b",)), Assigned("02.1", 7.0))
+    assert chosen.written == (AssignedWritten("03.6", 1.5),)
+    assert choose(["02"], ["02.1"]).written == ()
 
 
 def test_every_notebook_s_written_question_is_found():
     found = written_questions()
-    assert list(found) == ["01.5", "02.6", "03.7", "04.6", "05.6", "06.7"] and set(found.values()) == {4.0}
+    assert list(found) == ["02.2", "03.6", "05.2", "06.6", "07.6", "09.4"] and set(found.values()) == {4.0}
 
 
 def test_each_class_gets_a_salt_of_its_own():
@@ -65,10 +65,10 @@ def test_each_class_gets_a_salt_of_its_own():
         ({"notebooks": ["01"], "exercises": ["02.1"]}, "no exercise 02.1; there are 01.1"),
         ({"notebooks": ["01"], "points": {"02.1": 3}}, r"no exercise \(of points\) 02.1; there are 01.1"),
         ({"exercises": ["01.1"], "points": {"01.2": 3}}, r"of points\) 01.2; there are 01.1$"),
-        ({"notebooks": ["01"], "deny": {"01.5": ["torch"]}}, r"of deny\) 01.5; there are 01.1, 01.2, 01.3, 01.4$"),
+        ({"notebooks": ["02"], "deny": {"02.2": ["torch"]}}, r"of deny\) 02.2; there are 02.1$"),
         ({"notebooks": ["01"], "deny": {"01.1": ["import os"]}}, "exercise 01.1: got deny 'import os', need a name"),
         ({"notebooks": ["01"], "points": {"01.1": 0}}, "01.1: got 0.0 points, need more than 0"),
-        ({"notebooks": ["01"], "points": {"01.5": float("nan")}}, "01.5: got nan points"),
+        ({"notebooks": ["02"], "points": {"02.2": float("nan")}}, "02.2: got nan points"),
         ({"notebooks": ["01"], "name": "../hw"}, "got name '../hw', need letters, digits"),
         ({"notebooks": ["01"], "salt": ""}, "got salt '', need letters"),
         ({"notebooks": ["01"], "salt": 'a"b'}, "got salt 'a\"b', need letters"),
@@ -87,7 +87,7 @@ def test_without_the_repository_the_remedy_is_named(tmp_path):
 def test_an_assignment_by_hand_is_held_to_the_same():
     with pytest.raises(AssignmentError, match="question 01.2 is there twice"):
         replace(SMALL, exercises=2 * SMALL.exercises)
-    with pytest.raises(AssignmentError, match="got id '01.2', need one as in '01.5'"):
+    with pytest.raises(AssignmentError, match="got id '01.2', need one as in '02.2'"):
         replace(SMALL, exercises=(), written=(AssignedWritten("01.2", 1),))
     with pytest.raises(AssignmentError, match="need at least one"):
         replace(SMALL, exercises=(), written=())
@@ -98,7 +98,7 @@ def test_an_assignment_by_hand_is_held_to_the_same():
 
 def test_the_file_is_read_back_as_it_was(tmp_path):
     path = tmp_path / "assignment.toml"
-    for assignment in (SMALL, choose(["00", "04"], points={"04.1": 1 / 3}), replace(SMALL, exercises=())):
+    for assignment in (SMALL, choose(["00", "06"], points={"06.1": 1 / 3}), replace(SMALL, exercises=())):
         write_assignment(path, assignment)
         assert read_assignment(path) == assignment and path.read_text("utf-8") == to_toml(assignment)
 
@@ -129,7 +129,7 @@ def test_people_may_write_points_as_they_like(tmp_path):
         ('deny = ["torch.linalg"]', 'deny = "torch.linalg"', "exercise 01.2: got deny = 'torch.linalg', need a list"),
         ('id = "01.2"', 'id = "01.22"', "no exercise 01.22; there are 00.1"),
         ('id = "01.2"', "id = 01.2", "is no TOML file"),
-        ('id = "01.5"', "id = 1.5", 'got id = 1.5, need a text as in id = "..."'),
+        ('id = "02.2"', "id = 2.2", 'got id = 2.2, need a text as in id = "..."'),
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused_by_name(tmp_path, old, new, message):

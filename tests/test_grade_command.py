@@ -141,7 +141,9 @@ def test_the_notebooks_of_most_count(tmp_path):
     for student in "abcd":
         hand_in(tmp_path / "in", student, "right")
     extra = (tmp_path / "in/a/01_sound_as_data.ipynb").read_bytes()
-    (tmp_path / "in/a/06_rnn.ipynb").write_bytes(extra)  # one student's stray file adds no exercises for all
+    (tmp_path / "in/a/09_sample_by_sample.ipynb").write_bytes(
+        extra
+    )  # one student's stray file adds no exercises for all
     assert default_notebooks(tmp_path / "in") == ("00", "01")
     (tmp_path / "odd/a").mkdir(parents=True)
     (tmp_path / "odd/a/homework.ipynb").write_bytes(extra)

@@ -35,30 +35,30 @@ from course_lib.grading.results import (
     student_id,
 )
 
-NOTEBOOK, OTHER = "01_sound_as_data", "03_vaes"
+NOTEBOOK, OTHER = "03_autoencoders", "06_gans_on_spectrograms"
 HOSTILE = (
     "<script>alert(1)</script> <img src=x onerror=alert(1)> [x](javascript:alert(1)) ![x](http://e.example/x.png)\n"
-    "# written-01-5\n<written-01-5>\n===\n[y]: javascript:alert(1)\n\n[y] [y][y] <javascript:alert(1)>\n"
-    "$\\href{javascript:a}{x}$\n\n<input id='check-01-1'> &lt;b&gt; \x00 \u202e \ud800"
+    "# written-03-6\n<written-03-6>\n===\n[y]: javascript:alert(1)\n\n[y] [y][y] <javascript:alert(1)>\n"
+    "$\\href{javascript:a}{x}$\n\n<input id='check-03-3'> &lt;b&gt; \x00 \u202e \ud800"
 )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def homework() -> Assignment:
-    """01.1 (2 points), 01.2 (3), 03.2 (2.5) and two written questions (4 each)."""
-    return choose(exercises=["01.1", "01.2", "01.5", "03.2", "03.7"], points={"03.2": 2.5}, name="hw1", salt="s")
+    """03.3 (2 points), 03.4 (3), 06.2 (2.5) and two written questions (4 each)."""
+    return choose(exercises=["03.3", "03.4", "03.6", "06.2", "06.6"], points={"06.2": 2.5}, name="hw1", salt="s")
 
 
 def result(student: str, written: str = "Because.", **statuses: str) -> SubmissionResult:
-    """Everything passed, but for the statuses given as e_01_1="failed"."""
-    points, exercises = {"01.1": 2.0, "01.2": 3.0, "03.2": 2.5}, []
+    """Everything passed, but for the statuses given as e_03_3="failed"."""
+    points, exercises = {"03.3": 2.0, "03.4": 3.0, "06.2": 2.5}, []
     for one, worth in points.items():
         status = statuses.get(f"e_{one.replace('.', '_')}", PASSED)
         source = "" if status == MISSING else f"# EXERCISE {one}\nanswer = 1"
         hint = "did you divide?" if status == FAILED else ""
         got = worth if status == PASSED else 0.0
         exercises.append(ExerciseResult(one, "A title", status, got, worth, f"{status} <b>", hint, source))
-    answers = tuple(WrittenAnswer(one, 4.0, text) for one, text in (("01.5", written), ("03.7", "")))
+    answers = tuple(WrittenAnswer(one, 4.0, text) for one, text in (("03.6", written), ("06.6", "")))
     return SubmissionResult(student, "digest", (), (), tuple(exercises), answers)
 
 
@@ -80,29 +80,29 @@ def save(folder: Path, homework: Assignment, *results: SubmissionResult) -> tupl
 
 
 def test_nbgrader_finds_the_points_and_what_a_human_must_mark(tmp_path, homework):
-    save(tmp_path, homework, result("ann"), result("bob", "", e_01_2=FAILED, e_03_2=NOT_GRADED))
+    save(tmp_path, homework, result("ann"), result("bob", "", e_03_4=FAILED, e_06_2=NOT_GRADED))
     with opened(tmp_path) as book:
         ann, bob = (book.find_submission("hw1", student) for student in ("ann", "bob"))
         assert (ann.score, ann.max_score, ann.max_written_score, ann.max_code_score) == (7.5, 15.5, 8, 7.5)
         assert (bob.score, bob.needs_manual_grade, ann.needs_manual_grade) == (2, True, True)
         of = {
-            name: book.find_grade(name, NOTEBOOK, "hw1", "bob") for name in ("check-01-1", "check-01-2", "written-01-5")
+            name: book.find_grade(name, NOTEBOOK, "hw1", "bob") for name in ("check-03-3", "check-03-4", "written-03-6")
         }
         assert [grade.auto_score for grade in of.values()] == [2, 0, 0]
         assert not any(grade.needs_manual_grade for grade in of.values())  # nothing was written: nothing to mark
-        assert of["check-01-2"].failed_tests and not of["check-01-1"].failed_tests
-        unknown = book.find_grade("check-03-2", OTHER, "hw1", "bob")
+        assert of["check-03-4"].failed_tests and not of["check-03-3"].failed_tests
+        unknown = book.find_grade("check-06-2", OTHER, "hw1", "bob")
         assert unknown.auto_score is None and unknown.needs_manual_grade
-        written = book.find_grade("written-01-5", NOTEBOOK, "hw1", "ann")
+        written = book.find_grade("written-03-6", NOTEBOOK, "hw1", "ann")
         assert written.auto_score is None and written.needs_manual_grade
         comments = [
-            book.find_comment(name, NOTEBOOK, "hw1", "bob").comment for name in ("exercise-01-2", "written-01-5")
+            book.find_comment(name, NOTEBOOK, "hw1", "bob").comment for name in ("exercise-03-4", "written-03-6")
         ]
         assert comments == ["did you divide?", "No response."]
 
 
 def test_nbgraders_exporter_writes_the_totals(tmp_path, homework):
-    save(tmp_path, homework, result("ann"), result("=cmd(),x", e_01_1=NOT_ATTEMPTED))
+    save(tmp_path, homework, result("ann"), result("=cmd(),x", e_03_3=NOT_ATTEMPTED))
     with opened(tmp_path) as book:
         CsvExportPlugin(to=str(tmp_path / "grades.csv")).export(book)
     rows = list(csv.DictReader((tmp_path / "grades.csv").open()))
@@ -114,7 +114,7 @@ def test_nbgraders_exporter_writes_the_totals(tmp_path, homework):
 
 
 def test_formgrader_lists_what_was_handed_in(tmp_path, homework):
-    missing = {"e_01_1": MISSING, "e_01_2": MISSING}
+    missing = {"e_03_3": MISSING, "e_03_4": MISSING}
     save(tmp_path, homework, result("ann"), result("bob", "", **missing))
     api = NbGraderAPI(CourseDirectory(root=str(tmp_path)))
     assert [one["name"] for one in api.get_assignments()] == ["hw1"]
@@ -156,7 +156,7 @@ def test_formgrader_shows_hostile_answers_and_they_do_nothing(tmp_path, homework
     allowed = {("pre", ()), ("span", ()), ("em", ()), ("br", ()), ("span", ("class",)), ("code", ())}
     assert bad.tags - good.tags <= allowed
     assert sorted(set(bad.values) - set(good.values)) == ["http://e.example/x.png"]  # an address, shown as such
-    assert bad.values.count("written-01-5") == bad.values.count("check-01-1") == 1
+    assert bad.values.count("written-03-6") == bad.values.count("check-03-3") == 1
     sheet = json.loads((tmp_path / f"autograded/evil/hw1/{NOTEBOOK}.ipynb").read_text("utf-8"))
     shown_text = json.dumps([(cell["source"], cell.get("outputs")) for cell in sheet["cells"]], ensure_ascii=False)
     assert (
@@ -187,7 +187,7 @@ def test_a_sheet_holds_exercises_and_written_questions_only(tmp_path, homework):
     save(tmp_path, homework, result("ann", "**Why half?** Because."))
     sheet = json.loads((tmp_path / f"autograded/ann/hw1/{NOTEBOOK}.ipynb").read_text())
     marked = [cell["metadata"]["nbgrader"]["grade_id"] for cell in sheet["cells"] if "nbgrader" in cell["metadata"]]
-    assert marked == ["exercise-01-1", "check-01-1", "exercise-01-2", "check-01-2", "written-01-5"]
+    assert marked == ["exercise-03-3", "check-03-3", "exercise-03-4", "check-03-4", "written-03-6"]
     assert len(sheet["cells"]) == 8  # with the title and what each exercise asks for
     assert sheet["cells"][-1]["source"].endswith("points=4 -->\n\n**Why half?** Because.")
     source = (tmp_path / f"source/hw1/{OTHER}.ipynb").read_text()
@@ -212,7 +212,7 @@ def test_code_that_takes_minutes_to_colour_is_folded_and_cut_and_the_cut_part_st
     assert code_on(long[0]) == code_on(long[1])
     assert code_on(long[0]).endswith("(20005 characters more; the student's feedback page has all of it)")
     assert len(code_on(long[0])) < 10_100
-    one, two = (shown_answers(there)["check-01-1"] for there in long)
+    one, two = (shown_answers(there)["check-03-3"] for there in long)
     assert one != two
 
 
@@ -220,7 +220,7 @@ def test_code_that_takes_minutes_to_colour_is_folded_and_cut_and_the_cut_part_st
 
 
 def test_a_second_run_changes_nothing_and_a_fresh_one_gives_the_same_bytes(tmp_path, homework):
-    results = [result("ann"), result("Bob B", HOSTILE), result("cy", "", e_01_1=FAILED)]
+    results = [result("ann"), result("Bob B", HOSTILE), result("cy", "", e_03_3=FAILED)]
     for folder in ("one", "two"):
         save(tmp_path / folder, homework, *results)
     before = files(tmp_path / "one")
@@ -231,18 +231,18 @@ def test_a_second_run_changes_nothing_and_a_fresh_one_gives_the_same_bytes(tmp_p
 
 def mark_by_hand(folder: Path, student: str = "ann") -> None:
     with opened(folder) as book:
-        for name, score in (("written-01-5", 3.5), ("check-01-1", 1.0)):
+        for name, score in (("written-03-6", 3.5), ("check-03-3", 1.0)):
             grade = book.find_grade(name, NOTEBOOK, "hw1", student)
             grade.manual_score, grade.extra_credit, grade.needs_manual_grade = score, 0.5, False
-        book.find_comment("written-01-5", NOTEBOOK, "hw1", student).manual_comment = "Good, but which control?"
+        book.find_comment("written-03-6", NOTEBOOK, "hw1", student).manual_comment = "Good, but which control?"
         book.find_submission_notebook(NOTEBOOK, "hw1", student).flagged = True
         book.db.commit()
 
 
 def by_hand(folder: Path, student: str = "ann") -> dict[str, tuple]:
     with opened(folder) as book:
-        grades = {name: book.find_grade(name, NOTEBOOK, "hw1", student) for name in ("written-01-5", "check-01-1")}
-        said = book.find_comment("written-01-5", NOTEBOOK, "hw1", student).comment
+        grades = {name: book.find_grade(name, NOTEBOOK, "hw1", student) for name in ("written-03-6", "check-03-3")}
+        said = book.find_comment("written-03-6", NOTEBOOK, "hw1", student).comment
         flagged = book.find_submission_notebook(NOTEBOOK, "hw1", student).flagged
         return {name: (grade.manual_score, grade.extra_credit, grade.needs_manual_grade, said, flagged)
                 for name, grade in grades.items()}  # fmt: skip
@@ -252,23 +252,23 @@ def by_hand(folder: Path, student: str = "ann") -> dict[str, tuple]:
     ("again", "look_again"),
     [
         (result("ann"), ()),
-        (result("ann", "Because not."), ("written-01-5",)),
-        (result("ann", e_01_1=FAILED), ("check-01-1",)),
-        (result("ann", e_01_2=FAILED), ()),
-        (result("ann", "", e_01_1=NOT_GRADED), ("written-01-5", "check-01-1")),
+        (result("ann", "Because not."), ("written-03-6",)),
+        (result("ann", e_03_3=FAILED), ("check-03-3",)),
+        (result("ann", e_03_4=FAILED), ()),
+        (result("ann", "", e_03_3=NOT_GRADED), ("written-03-6", "check-03-3")),
     ],
 )
 def test_marks_by_hand_stay_and_a_changed_answer_asks_for_another_look(tmp_path, homework, again, look_again):
     save(tmp_path, homework, result("ann"), result("bob"))
     mark_by_hand(tmp_path)
     save(tmp_path, homework, again, result("bob", "Another."))
-    scores = {"written-01-5": 3.5, "check-01-1": 1.0}
+    scores = {"written-03-6": 3.5, "check-03-3": 1.0}
     expected = {
         name: (score, 0.5, name in look_again, "Good, but which control?", True) for name, score in scores.items()
     }
     assert by_hand(tmp_path) == expected
     with opened(tmp_path) as book:
-        auto = book.find_grade("check-01-2", NOTEBOOK, "hw1", "ann").auto_score
+        auto = book.find_grade("check-03-4", NOTEBOOK, "hw1", "ann").auto_score
     assert auto == again.exercises[1].points
 
 
@@ -293,10 +293,10 @@ def test_other_points_and_fewer_questions(tmp_path, homework):
     save(tmp_path, dearer, result("ann"))
     with opened(tmp_path) as book:
         assert (book.find_assignment("hw1").max_score, book.find_submission("hw1", "ann").score) == (28, 5.5)
-        book.find_grade("written-01-5", NOTEBOOK, "hw1", "ann").manual_score = 2.0
+        book.find_grade("written-03-6", NOTEBOOK, "hw1", "ann").manual_score = 2.0
         book.db.commit()
     before = files(tmp_path)["gradebook.db"]
-    with pytest.raises(GradebookError, match="no written-01-5 any more, but somebody has marked it"):
+    with pytest.raises(GradebookError, match="no written-03-6 any more, but somebody has marked it"):
         save(tmp_path, replace(dearer, written=dearer.written[1:]), result("ann"))
     assert files(tmp_path)["gradebook.db"][0] == before[0]
 

@@ -19,7 +19,7 @@ from course_lib.grading.results import WrittenAnswer
 def gradebook(tmp_path):
     """nbgrader's own gradebook of three students, as `course grade` leaves it."""
     api = pytest.importorskip("nbgrader.api")
-    silent = replace(result("cy"), written=(WrittenAnswer("01.5", 4, ""),))
+    silent = replace(result("cy"), written=(WrittenAnswer("02.2", 4, ""),))
     students = [result("ada", text="it is so"), result("bob", (PASSED, PASSED)), silent]
     write_gradebook(tmp_path / "nbgrader", HOMEWORK, lambda: iter(students))
     with api.Gradebook(f"sqlite:///{tmp_path / 'nbgrader' / 'gradebook.db'}") as book:
@@ -28,17 +28,18 @@ def gradebook(tmp_path):
 
 def mark(book, student: str, cell: str, points: float | None = None, comment: str = "") -> None:
     """As formgrader does."""
+    notebook = "02_a_machine_that_listens" if cell == "written-02-2" else "01_sound_as_data"
     if points is not None:
-        grade = book.find_grade(cell, "01_sound_as_data", "hw1", student)
+        grade = book.find_grade(cell, notebook, "hw1", student)
         grade.manual_score, grade.needs_manual_grade = points, False
     if comment:
-        book.find_comment(cell, "01_sound_as_data", "hw1", student).manual_comment = comment
+        book.find_comment(cell, notebook, "hw1", student).manual_comment = comment
     book.db.commit()
 
 
 def test_once_written_answers_are_marked_reports_hold_whole_grades(tmp_path, gradebook):
     book, students = gradebook
-    mark(book, "ada", "written-01-5", 3.5, "Well said. <i>But</i> why?")
+    mark(book, "ada", "written-02-2", 3.5, "Well said. <i>But</i> why?")
     notes = report(tmp_path, *students)
     header, *rows = read_csv(tmp_path / "grades.csv")
     totals = {row[0]: row[header.index("total")] for row in rows}
@@ -84,17 +85,17 @@ def test_extra_credit_is_added_to_the_automatic_mark(tmp_path, gradebook):
 
 def test_a_mark_for_an_answer_that_has_changed_is_waited_for(tmp_path, gradebook):
     book, students = gradebook
-    mark(book, "ada", "written-01-5", 3.5)
-    students[0] = replace(students[0], written=(WrittenAnswer("01.5", 4, "another answer"),))
+    mark(book, "ada", "written-02-2", 3.5)
+    students[0] = replace(students[0], written=(WrittenAnswer("02.2", 4, "another answer"),))
     for _ in range(2):  # at once, not only the second time
         notes = write_reports(tmp_path, HOMEWORK, lambda: iter(students))
         header, row, *_ = read_csv(tmp_path / "grades.csv")
-        assert row[header.index("written 01.5")] == "" and row[header.index("to_mark")] == "1"
-        assert row[header.index("needs_attention")].startswith("changed since it was marked by hand: 01.5 |")
-        assert any("another answer than was marked by hand" in note and "ada (01.5)" in note for note in notes)
-    mark(book, "ada", "written-01-5", 2)
+        assert row[header.index("written 02.2")] == "" and row[header.index("to_mark")] == "1"
+        assert row[header.index("needs_attention")].startswith("changed since it was marked by hand: 02.2 |")
+        assert any("another answer than was marked by hand" in note and "ada (02.2)" in note for note in notes)
+    mark(book, "ada", "written-02-2", 2)
     assert not any("another answer" in note for note in write_reports(tmp_path, HOMEWORK, lambda: iter(students)))
-    assert read_csv(tmp_path / "grades.csv")[1][header.index("written 01.5")] == "2"
+    assert read_csv(tmp_path / "grades.csv")[1][header.index("written 02.2")] == "2"
 
 
 def test_a_gradebook_that_cannot_be_used_is_told_and_keeps_no_report_back(tmp_path):

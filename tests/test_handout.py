@@ -19,8 +19,8 @@ from course_lib.grading.tailored import posed, solved
 from course_lib.grading.validate import Deviation, Report
 
 ROOT = Path(__file__).parents[1]
-NOTEBOOK = "01_sound_as_data"
-CLEAN = Report({"01.2": 2}, ())
+NOTEBOOK = "03_autoencoders"
+CLEAN = Report({"03.4": 2}, ())
 
 
 @pytest.fixture
@@ -43,52 +43,52 @@ def cells(folder: Path, name: str = NOTEBOOK) -> list[nbformat.NotebookNode]:
 
 
 def test_a_class_gets_its_points_and_no_solutions(tmp_path, trusted):
-    assert released(tmp_path, exercises="01.2,01.5", points=["01.2=2.5,01.5=1"]) == [
+    assert released(tmp_path, exercises="03.4,03.6", points=["03.4=2.5,03.6=1"]) == [
         f"notebooks/{NOTEBOOK}.ipynb",
         "assignment.toml",
     ]
     text = "\n".join(cell.source for cell in cells(tmp_path))
-    assert "### Exercise 01.2 · mu-law · ●●○ · 2.5 points · 12 min" in text
-    assert "### Exercise 01.1 · the alias of a tone · ●○○ · not graded · 8 min" in text
-    assert "●●○ · 1 point · 10 min" in text and "<!-- WRITTEN 01.5 points=1 -->" in text
-    assert 'check("01.2", my_mu_law, points=2.5)' in text and 'check("01.1", alias_frequency)' in text
+    assert "### Exercise 03.4 · speech in noise at a given SNR · ●●○ · 2.5 points · 8 min" in text
+    assert "### Exercise 03.3 · sizes through a stack of convolutions · ●○○ · not graded · 5 min" in text
+    assert "●●○ · 1 point · 10 min" in text and "<!-- WRITTEN 03.6 points=1 -->" in text
+    assert 'check("03.4", mix_at_snr, points=2.5)' in text and 'check("03.3", conv_sizes)' in text
     assert "BEGIN SOLUTION" not in text and "Open in Colab" not in text and "# SET-UP" in text
     marked = [cell.metadata.nbgrader for cell in cells(tmp_path) if "nbgrader" in cell.metadata]
-    assert {one.grade_id: one.points for one in marked if one.grade} == {"check-01-2": 2.5, "written-01-5": 1}
-    assert "check-01-1" in {one.grade_id for one in marked if one.locked and not one.grade}
+    assert {one.grade_id: one.points for one in marked if one.grade} == {"check-03-4": 2.5, "written-03-6": 1}
+    assert "check-03-3" in {one.grade_id for one in marked if one.locked and not one.grade}
 
 
 def test_the_instructor_gets_what_course_grade_reads(tmp_path, trusted):
-    released(tmp_path / "hw1", exercises="01.2,01.5", points=["01.2=2.5"], deny=["01.2=torch.linalg,torch.fft"])
+    released(tmp_path / "hw1", exercises="03.4,03.6", points=["03.4=2.5"], deny=["03.4=torch.linalg,torch.fft"])
     kept = read_assignment(tmp_path / "hw1/assignment.toml")
     assert kept.name == "hw1" and len(kept.salt) == 32
-    assert kept.exercises == (Assigned("01.2", 2.5, ("torch.linalg", "torch.fft")),)
-    assert kept.written == (AssignedWritten("01.5", 4.0),)
+    assert kept.exercises == (Assigned("03.4", 2.5, ("torch.linalg", "torch.fft")),)
+    assert kept.written == (AssignedWritten("03.6", 4.0),)
     assert kept.salt not in (tmp_path / f"hw1/notebooks/{NOTEBOOK}.ipynb").read_text("utf-8")
 
 
 def test_the_points_of_a_class_are_what_the_check_tells(capsys):
-    assert check("01.2", get_exercise("01.2").reference, points=2.5).points == 2.5
+    assert check("03.4", get_exercise("03.4").reference, points=2.5).points == 2.5
     assert "2.5 of 2.5 points" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("points", [{}, {"01.2": 2.5}])
+@pytest.mark.parametrize("points", [{}, {"03.4": 2.5}])
 def test_without_other_points_learners_get_the_course_s_own_text(points):
     """But for the badge, which would open the course's notebook."""
-    chosen = choose(["01"], points=points, root=ROOT)
+    chosen = choose(["03"], points=points, root=ROOT)
     own = nbformat.read(ROOT / f"notebooks/{NOTEBOOK}.ipynb", as_version=4).cells
-    made = posed(ROOT, ["01"], chosen)[NOTEBOOK].cells
+    made = posed(ROOT, ["03"], chosen)[NOTEBOOK].cells
     changed = [i for i, (a, b) in enumerate(zip(own, made, strict=True)) if a.source != b.source]
     assert [made[i].cell_type for i in changed] == (["markdown", "markdown", "code"] if points else ["markdown"])
-    assert made[changed[0]].source.startswith("# 01 · Sound as data\n\n") and "](" not in made[changed[0]].source
+    assert made[changed[0]].source.startswith("# 03 · Autoencoders\n\n") and "](" not in made[changed[0]].source
 
 
 def test_solutions_get_the_points_too_so_that_nbgrader_can_release_them():
-    chosen = choose(exercises=["01.2"], points={"01.2": 5}, root=ROOT)
-    made = {cell.metadata.nbgrader.grade_id: cell for cell in solved(ROOT, ["01"], chosen)[NOTEBOOK].cells
+    chosen = choose(exercises=["03.4"], points={"03.4": 5}, root=ROOT)
+    made = {cell.metadata.nbgrader.grade_id: cell for cell in solved(ROOT, ["03"], chosen)[NOTEBOOK].cells
             if "nbgrader" in cell.metadata}  # fmt: skip
-    assert made["check-01-2"].metadata.nbgrader.points == 5 and "BEGIN SOLUTION" in made["exercise-01-2"].source
-    assert made["written-01-5"].metadata.nbgrader.points == 0  # nbgrader refuses one without points
+    assert made["check-03-4"].metadata.nbgrader.points == 5 and "BEGIN SOLUTION" in made["exercise-03-4"].source
+    assert made["written-03-6"].metadata.nbgrader.points == 0  # nbgrader refuses one without points
 
 
 # ---- releasing again
@@ -97,13 +97,13 @@ def test_solutions_get_the_points_too_so_that_nbgrader_can_release_them():
 def test_the_salt_stays_unless_another_is_given(tmp_path, trusted):
     salts = []
     for options in ({}, {}, {"salt": "another"}):
-        released(tmp_path, exercises="01.2", name="hw1", **options)
+        released(tmp_path, exercises="03.4", name="hw1", **options)
         salts.append(read_assignment(tmp_path / "assignment.toml").salt)
     assert salts[0] == salts[1] and salts[2] == "another"
 
 
 def test_notebooks_that_are_no_longer_chosen_go_and_others_stay(tmp_path, trusted):
-    released(tmp_path, notebooks="00,01", exercises="00.1")
+    released(tmp_path, notebooks="00,03", exercises="00.1")
     own = tmp_path / "notebooks/my_own.ipynb"
     own.write_text("{}")
     assert (tmp_path / f"notebooks/{NOTEBOOK}.ipynb").exists()  # handed out, though nothing in it counts
@@ -114,19 +114,19 @@ def test_notebooks_that_are_no_longer_chosen_go_and_others_stay(tmp_path, truste
 
 
 def test_earlier_choices_are_never_undone_without_a_word(tmp_path, trusted):
-    first = {"notebooks": "01", "exercises": "01.1,01.2", "points": ["01.2=5"], "deny": ["01.2=torch.fft,torch.linalg"]}
+    first = {"notebooks": "03", "exercises": "03.3,03.4", "points": ["03.4=5"], "deny": ["03.4=torch.fft,torch.linalg"]}
     released(tmp_path, name="midterm", **first)
     before = files_in(tmp_path)
     with pytest.raises(HandoutError) as refused:
-        released(tmp_path, exercises="01.2,01.5,02.1")
+        released(tmp_path, exercises="03.4,03.6,06.1")
     listed = [line.removeprefix("  - ") for line in str(refused.value).splitlines() if line.startswith("  - ")]
     assert listed == [
         f"the name was midterm, now {tmp_path.name}",
-        "01.1 counts no longer (2 points)",
-        "01.2 was worth 5 points, now 3 points",
-        "01.5 counts now (4 points)",
-        "02.1 counts now (3 points)",
-        "01.2 was denied torch.fft, torch.linalg, now nothing",
+        "03.3 counts no longer (2 points)",
+        "03.4 was worth 5 points, now 3 points",
+        "03.6 counts now (4 points)",
+        "06.1 counts now (3 points)",
+        "03.4 was denied torch.fft, torch.linalg, now nothing",
     ]
     assert "--replace" in str(refused.value) and files_in(tmp_path) == before
     released(tmp_path, name="midterm", **first)
@@ -134,15 +134,15 @@ def test_earlier_choices_are_never_undone_without_a_word(tmp_path, trusted):
 
 
 def test_what_is_replaced_is_told(tmp_path, trusted):
-    released(tmp_path, name="hw1", exercises="01.2")
+    released(tmp_path, name="hw1", exercises="03.4")
     salt = read_assignment(tmp_path / "assignment.toml").salt
-    command = ["release", "--to", str(tmp_path), "--name", "hw1", "--exercises", "01.2", "--points", "01.2=4"]
+    command = ["release", "--to", str(tmp_path), "--name", "hw1", "--exercises", "03.4", "--points", "03.4=4"]
     refused = CliRunner().invoke(app, command)
-    assert refused.exit_code == 1 and "01.2 was worth 3 points, now 4 points" in refused.output
+    assert refused.exit_code == 1 and "03.4 was worth 3 points, now 4 points" in refused.output
     done = CliRunner().invoke(app, [*command, "--replace"])
-    assert done.exit_code == 0 and "replaced: 01.2 was worth 3 points, now 4 points" in done.output
+    assert done.exit_code == 0 and "replaced: 03.4 was worth 3 points, now 4 points" in done.output
     kept = read_assignment(tmp_path / "assignment.toml")
-    assert kept.salt == salt and kept.exercises == (Assigned("01.2", 4.0),)
+    assert kept.salt == salt and kept.exercises == (Assigned("03.4", 4.0),)
 
 
 # ---- what is not released
@@ -195,11 +195,11 @@ def test_the_course_s_own_folders_are_safe(tmp_path, trusted):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"exercises": "01.2", "points": ["01.2:5"]}, "--points: got '01.2:5', need an id and what it gets"),
-        ({"exercises": "01.2", "points": ["01.2=five"]}, "--points: got 'five', need a number"),
-        ({"exercises": "01.2", "points": ["01.2=5", "01.2=4"]}, "--points: 01.2 is there twice"),
-        ({"exercises": "01.2", "points": ["01.2=5,4"]}, "--points: got '4', need an id"),
-        ({"exercises": "01.2", "deny": ["torch.fft"]}, "--deny: got 'torch.fft', need an id"),
+        ({"exercises": "03.4", "points": ["03.4:5"]}, "--points: got '03.4:5', need an id and what it gets"),
+        ({"exercises": "03.4", "points": ["03.4=five"]}, "--points: got 'five', need a number"),
+        ({"exercises": "03.4", "points": ["03.4=5", "03.4=4"]}, "--points: 03.4 is there twice"),
+        ({"exercises": "03.4", "points": ["03.4=5,4"]}, "--points: got '4', need an id"),
+        ({"exercises": "03.4", "deny": ["torch.fft"]}, "--deny: got 'torch.fft', need an id"),
         ({}, "got neither notebooks nor exercises"),
     ],
 )
@@ -230,5 +230,5 @@ def test_the_command_hands_out_what_the_grader_has_tried(tmp_path, monkeypatch):
 
 
 def test_the_command_names_the_option_that_is_missing():
-    done = CliRunner().invoke(app, ["release", "--points", "01.2=5"])
+    done = CliRunner().invoke(app, ["release", "--points", "03.4=5"])
     assert done.exit_code == 1 and "need --to FOLDER" in done.output

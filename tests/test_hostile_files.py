@@ -33,7 +33,7 @@ from course_lib.grading.submissions import find_submissions
 from course_lib.grading.unmarked import read_unmarked
 
 pytestmark = pytest.mark.skipif(not bwrap(), reason="no bubblewrap: apt install bubblewrap")
-HOMEWORK = Assignment("hw", "5a17" * 8, (Assigned("01.1", 2.0), Assigned("01.2", 3.0)), (AssignedWritten("01.5", 3.0),))
+HOMEWORK = Assignment("hw", "5a17" * 8, (Assigned("01.1", 2.0), Assigned("01.2", 3.0)), (AssignedWritten("02.2", 3.0),))
 
 
 @contextmanager

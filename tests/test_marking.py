@@ -250,7 +250,7 @@ def test_answers_that_were_written_down_fit_nobody_elses_inputs(exercise):
 
 def test_nothing_that_comes_back_raises_or_passes(make):
     """Forged replies, from seeds: tensors of every kind that frames carry, names and texts of every kind."""
-    ids = ("00.1", "01.4", "02.3", "03.1", "05.3", "06.5")
+    ids = ("00.1", "01.3", "03.3", "04.1", "07.3", "09.2")
 
     class Forger(HereWorker):
         def reply(self, job):
@@ -330,15 +330,15 @@ def test_the_number_of_threads_changes_no_hint(n_threads):
     before = torch.get_num_threads()
     torch.set_num_threads(n_threads)
     try:
-        exercise = get_exercise("01.4")
+        exercise = get_exercise("01.3")
         source = (
-            "# EXERCISE 01.4\ndef griffin_lim_step(spec, magnitude, n_fft, hop_length):\n"
+            "# EXERCISE 01.3\ndef griffin_lim_step(spec, magnitude, n_fft, hop_length):\n"
             "    window = torch.hann_window(n_fft)\n"
             "    wave = torch.istft(spec, n_fft, hop_length, window=window)\n"
             "    return torch.stft(wave, n_fft, hop_length, window=window, return_complex=True).angle()\n"
         )
-        with Marker(choose(exercises=("01.4",), salt="0" * 32), Sandbox.bubblewrap()) as marker:
-            (result,) = marker.mark("ann", {"01.4": Answer("01.4", source)})
+        with Marker(choose(exercises=("01.3",), salt="0" * 32), Sandbox.bubblewrap()) as marker:
+            (result,) = marker.mark("ann", {"01.3": Answer("01.3", source)})
         assert torch.get_num_threads() == n_threads
     finally:
         torch.set_num_threads(before)

@@ -37,8 +37,8 @@ def make_tone(frequency_hz, clip_s, rate_hz, level_db):
 
 def course_cells() -> list[nbformat.NotebookNode]:
     """Two exercises with their checks, and a written question: cells of solutions/ as they are."""
-    wanted = {"exercise-00-1", "check-00-1", "exercise-01-1", "check-01-1", "written-01-5"}
-    paths = sorted((ROOT / "solutions").glob("0[01]_*.ipynb"))
+    wanted = {"exercise-00-1", "check-00-1", "exercise-01-1", "check-01-1", "written-02-2"}
+    paths = sorted((ROOT / "solutions").glob("0[0-2]_*.ipynb"))
     there = [cell for path in paths for cell in nbformat.read(path, as_version=4).cells]
     return [cell for cell in there if cell.metadata.get("nbgrader", {}).get("grade_id") in wanted]
 
@@ -46,7 +46,7 @@ def course_cells() -> list[nbformat.NotebookNode]:
 def submit(course: Path, student: str, tone: str, alias: str | None, words: str | None) -> None:
     """Hand in the released notebook with these answers; None leaves the stub."""
     notebook = nbformat.read(course / "release/hw1/tones.ipynb", as_version=4)
-    answers = {"exercise-00-1": tone, "exercise-01-1": alias, "written-01-5": words}
+    answers = {"exercise-00-1": tone, "exercise-01-1": alias, "written-02-2": words}
     for cell in notebook.cells:
         answer = answers.get(cell.metadata.get("nbgrader", {}).get("grade_id"))
         cell.source = answer or cell.source
@@ -95,8 +95,8 @@ def test_nbgrader_gives_the_points_that_the_exercises_are_worth(course):
             for student in ("ann", "bob")
         }
     assert marks == {
-        "ann": {**{name: (points, points, False) for name, points in worth.items()}, "written-01-5": (None, 4, True)},
-        "bob": {**{name: (0, points, False) for name, points in worth.items()}, "written-01-5": (0, 4, False)},
+        "ann": {**{name: (points, points, False) for name, points in worth.items()}, "written-02-2": (None, 4, True)},
+        "bob": {**{name: (0, points, False) for name, points in worth.items()}, "written-02-2": (0, 4, False)},
     }
 
 

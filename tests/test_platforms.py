@@ -16,8 +16,8 @@ ROOT = Path(__file__).parents[1]
 NAMES = {
     "jane_01_sound_as_data.ipynb": ("jane", "01_sound_as_data.ipynb"),
     "jane doe 01_Sound_As_Data (2).ipynb": ("jane doe", "01_Sound_As_Data (2).ipynb"),
-    "team_05_red_06_rnn.ipynb": ("team_05_red", "06_rnn.ipynb"),
-    "jane-07_new_notebook.ipynb": ("jane", "07_new_notebook.ipynb"),
+    "team_05_red_09_sample_by_sample.ipynb": ("team_05_red", "09_sample_by_sample.ipynb"),
+    "jane-10_new_notebook.ipynb": ("jane", "10_new_notebook.ipynb"),
     "jane.ipynb": ("jane", "jane.ipynb"),
     "01_sound_as_data.ipynb": ("", "01_sound_as_data.ipynb"),
     "doejane_123_456_01_sound_as_data-1.ipynb": ("doejane_123", "01_sound_as_data-1.ipynb"),
@@ -34,13 +34,16 @@ NAMES = {
         "Jane Doe_1",
         "Bob_2_assignsubmission_file_x.ipynb",
     ),
-    "jane_06_rnn_bob_06_rnn.ipynb": ("jane", "06_rnn_bob_06_rnn.ipynb"),
+    "jane_09_sample_by_sample_bob_09_sample_by_sample.ipynb": (
+        "jane",
+        "09_sample_by_sample_bob_09_sample_by_sample.ipynb",
+    ),
 }
 # Files -> what each student has, in the order in which it counts.
 LAYOUTS = {
     "folders": (
-        ["jane/01_sound_as_data.ipynb", "jane/.ipynb_checkpoints/x.ipynb", "bob/hw/03_vaes.ipynb", "__MACOSX/jane/._1"],
-        {"bob": ["bob/hw/03_vaes.ipynb"], "jane": ["jane/01_sound_as_data.ipynb"]},
+        ["jane/01_sound_as_data.ipynb", "jane/.ipynb_checkpoints/x.ipynb", "bob/hw/04_vaes.ipynb", "__MACOSX/jane/._1"],
+        {"bob": ["bob/hw/04_vaes.ipynb"], "jane": ["jane/01_sound_as_data.ipynb"]},
     ),
     "one student of two assignments": (
         ["jane/hw1/01_a_b.ipynb", "jane/hw2/02_c_d.ipynb"],
@@ -59,11 +62,14 @@ LAYOUTS = {
         {"submission_1": ["submission_1/x.ipynb"]},
     ),
     "Blackboard, two attempts": (
-        ["hw_jane_attempt_2026-01-02-03-04-05_06_rnn.ipynb", "hw_jane_attempt_2026-01-03-03-04-05_06_rnn.ipynb"],
+        [
+            "hw_jane_attempt_2026-01-02-03-04-05_09_sample_by_sample.ipynb",
+            "hw_jane_attempt_2026-01-03-03-04-05_09_sample_by_sample.ipynb",
+        ],
         {
             "jane": [
-                "hw_jane_attempt_2026-01-03-03-04-05_06_rnn.ipynb",
-                "hw_jane_attempt_2026-01-02-03-04-05_06_rnn.ipynb",
+                "hw_jane_attempt_2026-01-03-03-04-05_09_sample_by_sample.ipynb",
+                "hw_jane_attempt_2026-01-02-03-04-05_09_sample_by_sample.ipynb",
             ]
         },
     ),
@@ -72,13 +78,18 @@ LAYOUTS = {
         {"bob": ["bob/hw/a.ipynb"], "jane": ["jane/hw/a.ipynb"]},
     ),
     "copies": (
-        ["jane/06_rnn (2).ipynb", "jane/06_rnn.ipynb", "jane/06_rnn (10).ipynb", "jane/old/06_rnn-1.ipynb.txt"],
+        [
+            "jane/09_sample_by_sample (2).ipynb",
+            "jane/09_sample_by_sample.ipynb",
+            "jane/09_sample_by_sample (10).ipynb",
+            "jane/old/09_sample_by_sample-1.ipynb.txt",
+        ],
         {
             "jane": [
-                "jane/06_rnn (10).ipynb",
-                "jane/06_rnn (2).ipynb",
-                "jane/old/06_rnn-1.ipynb.txt",
-                "jane/06_rnn.ipynb",
+                "jane/09_sample_by_sample (10).ipynb",
+                "jane/09_sample_by_sample (2).ipynb",
+                "jane/old/09_sample_by_sample-1.ipynb.txt",
+                "jane/09_sample_by_sample.ipynb",
             ]
         },
     ),
@@ -123,15 +134,20 @@ def test_layouts_as_folder_and_as_zip(layout: str, tmp_path: Path) -> None:
 
 def test_a_zip_that_wraps_everything_in_one_folder(tmp_path: Path) -> None:
     path = tmp_path / "class.zip"
-    for names in (["hw/jane/x.ipynb", "hw/bob/x.ipynb"], ["hw/jane_06_rnn.ipynb", "hw/bob_06_rnn.ipynb", "hw/a.txt"]):
+    for names in (
+        ["hw/jane/x.ipynb", "hw/bob/x.ipynb"],
+        ["hw/jane_09_sample_by_sample.ipynb", "hw/bob_09_sample_by_sample.ipynb", "hw/a.txt"],
+    ):
         path.write_bytes(zipped(names))
         assert set(found_in(path)) == {"jane", "bob"}
 
 
 def test_a_students_own_folder_or_file(tmp_path: Path) -> None:
-    source = put(tmp_path / "jane", ["06_rnn.ipynb", "03_vaes.ipynb"])
-    assert found_in(source) == {"jane": ["03_vaes.ipynb", "06_rnn.ipynb"]}
-    assert found_in(put(tmp_path, ["bob_06_rnn.ipynb"]) / "bob_06_rnn.ipynb") == {"bob": ["bob_06_rnn.ipynb"]}
+    source = put(tmp_path / "jane", ["09_sample_by_sample.ipynb", "04_vaes.ipynb"])
+    assert found_in(source) == {"jane": ["04_vaes.ipynb", "09_sample_by_sample.ipynb"]}
+    assert found_in(put(tmp_path, ["bob_09_sample_by_sample.ipynb"]) / "bob_09_sample_by_sample.ipynb") == {
+        "bob": ["bob_09_sample_by_sample.ipynb"]
+    }
 
 
 def test_only_wanted_notebooks_unless_one_may_be_misnamed(tmp_path: Path) -> None:

@@ -82,10 +82,10 @@ def test_needs_attention_ends_after_a_whole_word_however_much_there_is(tmp_path)
 
 
 def test_written_answers_wait_for_a_human_and_none_is_worth_nothing(tmp_path):
-    silent = replace(result("bob"), written=(WrittenAnswer("01.5", 4, " \n"),))
+    silent = replace(result("bob"), written=(WrittenAnswer("02.2", 4, " \n"),))
     report(tmp_path, result("ada"), silent)
     header, *rows = read_csv(tmp_path / "grades.csv")
-    assert header[5:9] == ["written 01.5", "total", "max_total", "to_mark"]
+    assert header[5:9] == ["written 02.2", "total", "max_total", "to_mark"]
     assert [row[5:9] for row in rows] == [["", "", "8.5", "1"], ["0", "2", "8.5", "0"]]
 
 

@@ -18,7 +18,7 @@ from course_lib.grading.results import ExerciseResult, SubmissionResult
 from course_lib.grading.similarity import MAX_CHARS, MIN_TOKENS, fingerprint, groups, n_tokens_of
 
 ROOT = Path(__file__).parents[1]
-ANSWER = """# EXERCISE 01.3
+ANSWER = """# EXERCISE 02.1
 def my_mfcc(log_mel_db, n_mfcc):
     '''log_mel_db: (B, M, L) in dB -> (B, n_mfcc, L).'''
     n_mels = log_mel_db.shape[1]
@@ -27,7 +27,7 @@ def my_mfcc(log_mel_db, n_mfcc):
     basis[0] /= 2**0.5
     return torch.einsum("km,bml->bkl", basis, log_mel_db.to(dtype=basis.dtype))
 """
-RENAMED = '''# EXERCISE 01.3
+RENAMED = '''# EXERCISE 02.1
 def my_mfcc(x: dict[str, Tensor], dtype: "int") -> dict[str, Tensor]:
     """My own words,
     on two lines."""
@@ -74,7 +74,7 @@ def test_solutions_of_all_exercises_differ_and_shrink_to_what_was_written() -> N
     assert len({fingerprint(source) for source in sources.values()}) == len(sources) == len(ids)
     for source in sources.values():
         assert 5 < n_tokens_of(fingerprint(source)) < len(source) / 2
-    stub = "# EXERCISE 01.3\ndef my_mfcc(a, b):\n    '''So.'''\n    # YOUR CODE HERE\n    raise NotImplementedError\n"
+    stub = "# EXERCISE 02.1\ndef my_mfcc(a, b):\n    '''So.'''\n    # YOUR CODE HERE\n    raise NotImplementedError\n"
     assert n_tokens_of(fingerprint(stub)) == 0
 
 

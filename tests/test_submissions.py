@@ -26,17 +26,26 @@ def problems(source: Path, student: str = "jane") -> str:
 
 
 def test_each_students_zip_is_their_own_whatever_the_names_in_it(tmp_path: Path) -> None:
-    hostile = ["../bob/06_rnn.ipynb", "/etc/06_rnn.ipynb", "C:\\06_rnn.ipynb", "bob/06_rnn.ipynb", "a/../../x.ipynb"]
-    source = put(tmp_path / "subs", ["bob/06_rnn.ipynb"])
+    hostile = [
+        "../bob/09_sample_by_sample.ipynb",
+        "/etc/09_sample_by_sample.ipynb",
+        "C:\\09_sample_by_sample.ipynb",
+        "bob/09_sample_by_sample.ipynb",
+        "a/../../x.ipynb",
+    ]
+    source = put(tmp_path / "subs", ["bob/09_sample_by_sample.ipynb"])
     (source / "jane.zip").write_bytes(zipped(hostile))
     found = found_in(source)
-    assert found == {"bob": ["bob/06_rnn.ipynb"], "jane": ["jane.zip/bob/06_rnn.ipynb"]}
+    assert found == {"bob": ["bob/09_sample_by_sample.ipynb"], "jane": ["jane.zip/bob/09_sample_by_sample.ipynb"]}
     assert problems(source).count("leads out of its zip") == 4
     with zipfile.ZipFile(source / "jane.zip") as archive:  # that a zip can hold such names at all
-        assert "../bob/06_rnn.ipynb" in archive.namelist()
+        assert "../bob/09_sample_by_sample.ipynb" in archive.namelist()
     # The same zip among a class's, and within a class's zip.
-    (tmp_path / "class.zip").write_bytes(zipped({"jane/x.zip": zipped(hostile), "bob/06_rnn.ipynb": NB}))
-    assert found_in(tmp_path / "class.zip") == {"bob": ["bob/06_rnn.ipynb"], "jane": ["jane/x.zip/bob/06_rnn.ipynb"]}
+    (tmp_path / "class.zip").write_bytes(zipped({"jane/x.zip": zipped(hostile), "bob/09_sample_by_sample.ipynb": NB}))
+    assert found_in(tmp_path / "class.zip") == {
+        "bob": ["bob/09_sample_by_sample.ipynb"],
+        "jane": ["jane/x.zip/bob/09_sample_by_sample.ipynb"],
+    }
 
 
 def test_digest_tells_what_was_read(tmp_path: Path) -> None:
@@ -63,8 +72,8 @@ def test_what_cannot_be_graded_is_an_error_that_helps(tmp_path: Path) -> None:
 
 def test_nobodys_files_are_told(tmp_path: Path) -> None:
     lines: list[str] = []
-    find_submissions(put(tmp_path, ["jane/x.ipynb", "grades.csv", "06_rnn.ipynb"]), tell=lines.append)
-    assert lines == ["06_rnn.ipynb names no student; left out", "grades.csv names no student; left out"]
+    find_submissions(put(tmp_path, ["jane/x.ipynb", "grades.csv", "09_sample_by_sample.ipynb"]), tell=lines.append)
+    assert lines == ["09_sample_by_sample.ipynb names no student; left out", "grades.csv names no student; left out"]
 
 
 @posix

@@ -133,7 +133,7 @@ def test_both_parts_of_the_loss_reach_the_encoder_and_only_one_the_decoder(kind)
 
 @every_kind
 def test_a_draw_without_gradient_leaves_the_encoder_untaught(kind):
-    """What the bug hunt of notebook 03 does: detach z, and reconstruction no longer reaches the encoder."""
+    """What the bug hunt of notebook 04 does: detach z, and reconstruction no longer reaches the encoder."""
     model, x, labels = make(kind)
     mu, log_var = model.encode(x, *labels)
     recon = model.decode(reparameterise(mu, log_var, seeded(0)).detach(), *labels)

@@ -105,12 +105,12 @@ def test_a_stub_that_gives_the_answer_away_is_found_out(here, tmp_path):
 
 
 def test_submissions_are_written_as_they_are_handed_in(tmp_path):
-    assigned = (Assigned("00.1", 1.0), Assigned("02.1", 1.0))
+    assigned = (Assigned("00.1", 1.0), Assigned("03.1", 1.0))
     write_submissions(tmp_path, Assignment("hw", "salt", assigned), ROOT)
     names = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.ipynb"))
-    n_tone, n_pca = (len(get_exercise(one).wrong_answers) for one in ("00.1", "02.1"))
+    n_tone, n_pca = (len(get_exercise(one).wrong_answers) for one in ("00.1", "03.1"))
     assert len(names) == 4 + n_tone + n_pca
-    assert {"solution/00_start_here.ipynb", "stub/02_autoencoders.ipynb", "wrong-00/02_autoencoders.ipynb"} <= set(
+    assert {"solution/00_start_here.ipynb", "stub/03_autoencoders.ipynb", "wrong-00/03_autoencoders.ipynb"} <= set(
         names
     )
     wrong = json.loads((tmp_path / f"wrong-{n_tone - 1}" / "00_start_here.ipynb").read_text("utf-8"))

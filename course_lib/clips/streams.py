@@ -2,7 +2,7 @@
 
 Each of B streams plays clip after clip. A batch is the next chunk of every stream, and the state that a chunk has left
 is where the next one starts, unless a new clip begins there (truncated back-propagation through time; Williams & Peng
-1990). Taught in: notebooks/06_rnn.ipynb
+1990). Taught in: notebooks/09_sample_by_sample.ipynb
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ class Assignment:
         _refuse_unknown("exercise", [one.exercise_id for one in self.exercises], known)
         for one in self.written:
             if not re.fullmatch(r"\d\d\.\d+", one.written_id) or one.written_id in known:
-                raise AssignmentError(f"written question: got id {one.written_id!r}, need one as in '01.5'")
+                raise AssignmentError(f"written question: got id {one.written_id!r}, need one as in '02.2'")
         worth = [one.points for one in (*self.exercises, *self.written)]
         for question_id, points in zip(ids, worth, strict=True):
             if not (math.isfinite(points) and points > 0):

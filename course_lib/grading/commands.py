@@ -18,10 +18,10 @@ def release(
     to: Annotated[Path | None, typer.Option(help="Folder for a class's notebooks and assignment.toml.")] = None,
     name: Annotated[str, typer.Option(help="With --to: the assignment's name; the folder's without.")] = "",
     notebooks: Annotated[str, typer.Option(help="With --to: which ones, e.g. 01,03.")] = "",
-    exercises: Annotated[str, typer.Option(help="With --to: the questions that count, e.g. 01.2,01.5.")] = "",
+    exercises: Annotated[str, typer.Option(help="With --to: the questions that count, e.g. 01.2,02.2.")] = "",
     points: Annotated[list[str] | None, typer.Option(help="With --to: other points, e.g. 01.2=5.")] = None,
     deny: Annotated[
-        list[str] | None, typer.Option(help="With --to: names not to be used, e.g. 03.2=torch.distributions.")
+        list[str] | None, typer.Option(help="With --to: names not to be used, e.g. 04.2=torch.distributions.")
     ] = None,
     salt: Annotated[str, typer.Option(help="With --to: of the drawn inputs; drawn, or the file's, without.")] = "",
     replace: Annotated[bool, typer.Option("--replace", help="With --to: change what the folder holds.")] = False,

@@ -44,7 +44,7 @@ def release_to(
     replace: bool = False,
     tell: Callable[[str], None] = print,
 ) -> list[Path]:
-    """`course release --to`: hand out what the options say ("01,03", "01.2,01.5", ["01.2=5"], ["03.2=torch.linalg"]).
+    """`course release --to`: hand out what the options say ("01,03", "01.2,02.2", ["01.2=5"], ["03.2=torch.linalg"]).
 
     Without a salt, that of an assignment.toml that is in the folder stays, so that marks given by it stay, too.
     Anything else in which the folder would become another is listed, and needs `replace`.

@@ -17,11 +17,14 @@ from dataclasses import dataclass
 NOTEBOOK_STEMS = (
     "00_start_here",
     "01_sound_as_data",
-    "02_autoencoders",
-    "03_vaes",
-    "04_gans",
-    "05_wavegan",
-    "06_rnn",
+    "02_a_machine_that_listens",
+    "03_autoencoders",
+    "04_vaes",
+    "05_a_vae_that_speaks",
+    "06_gans_on_spectrograms",
+    "07_gans_on_waveforms",
+    "08_a_network_that_remembers",
+    "09_sample_by_sample",
 )
 MAX_NAME = 120  # characters of a student's or a file's name that are kept
 

@@ -4,7 +4,7 @@ Samples are mu-law classes; each is predicted from those before it, and before t
 first n_valid samples of a clip count: the zeros that fill it up cost next to nothing, and would flatter everybody.
 On FSDD's test clips, in bits a sample: all 256 classes alike 8, tables of order 0, 1 and 2: 7.2, 5.5 and 5.1, linear
 prediction fixed 6.6, and following the clip 4.5.
-Taught in: notebooks/06_rnn.ipynb
+Taught in: notebooks/09_sample_by_sample.ipynb
 """
 
 from __future__ import annotations

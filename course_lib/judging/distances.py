@@ -1,6 +1,6 @@
 """How far apart sets of clips are: the mathematics of the figures in `metrics`, on tensors alone.
 
-Taught in: notebooks 01 (mel-cepstral distance) and 07 (what each figure misses)
+Taught in: notebooks 03 (mel-cepstral distance) and 10 (what each figure misses)
 """
 
 from __future__ import annotations

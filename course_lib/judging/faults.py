@@ -1,7 +1,8 @@
 """Detectors of what goes wrong with generated sound: each gives a number, and a constant says what is too much.
 
 A detector is worth something only if real speech passes it, so each limit has the real clips' own figure beside it.
-Taught in: notebooks/04_gans.ipynb (silence, DC, collapse, oscillation), notebooks/05_wavegan.ipynb (buzz)
+Taught in: notebooks/06_gans_on_spectrograms.ipynb (silence, DC, collapse, oscillation),
+notebooks/07_gans_on_waveforms.ipynb (buzz)
 """
 
 from __future__ import annotations

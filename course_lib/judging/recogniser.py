@@ -3,7 +3,7 @@
 Its acoustic model comes with its wheel (continuous US English at 16 kHz), so it needs no network. It has never heard
 the course's data, so a generator can please our own judge by tricks and still not be understood here. It is not
 perfect on real telephone-band speech either: always show its figure on real clips beside the one on samples.
-PocketSphinx is optional (the extra `judge`): without it, recogniser_available() is False.     Used in: notebooks 01, 07
+PocketSphinx is optional (the extra `judge`): without it, recogniser_available() is False.     Used in: notebooks 01, 10
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Detectors of what goes wrong with speech made step by step: silence, one held tone, clicks, babble, and no end.
 
 Limits were measured on FSDD's test clips, as recorded and through log-mel and back: at most 2 % of them raise an alarm.
-Taught in: notebooks/06_rnn.ipynb
+Taught in: notebooks/08_a_network_that_remembers.ipynb
 """
 
 from __future__ import annotations

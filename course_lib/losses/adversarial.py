@@ -36,7 +36,7 @@ def discriminator_parts(real_logits: Tensor, fake_logits: Tensor, loss: str | Ma
     Returns: {"real": scalar, "fake": scalar}; of several losses, each named "hinge_real" and so on.
     Raises:  ValueError for an unknown loss, or logits with more axes.
 
-    Taught in: notebooks/04_gans.ipynb
+    Taught in: notebooks/06_gans_on_spectrograms.ipynb
     """
     parts = {}
     for prefix, weight, terms in _chosen(loss):
@@ -78,7 +78,7 @@ def gradient_penalty(
     Returns: scalar, the mean over clips, without a weight (10 is usual); its gradient goes to the discriminator.
     Raises:  ValueError for different shapes.
 
-    Taught in: notebooks/05_wavegan.ipynb
+    Taught in: notebooks/07_gans_on_waveforms.ipynb
     """
     if real.shape != fake.shape or real.ndim < 2:
         raise ValueError(f"got real {tuple(real.shape)}, fake {tuple(fake.shape)}; need the same shape, (B, ...)")
@@ -96,7 +96,7 @@ def r1_penalty(discriminator: nn.Module, real: Tensor, condition: tuple[Tensor, 
     Args:    as in gradient_penalty.
     Returns: scalar, without a weight. It may be asked for every k-th step only, k times as strong (Karras et al. 2020).
 
-    Taught in: notebooks/05_wavegan.ipynb
+    Taught in: notebooks/07_gans_on_waveforms.ipynb
     """
     return 0.5 * squared_slopes(discriminator, real.detach(), condition).mean()
 

@@ -1,7 +1,7 @@
 """Losses of networks that say the next of a sequence, given all that truly came before it.
 
 Letters: B clips, T samples, L frames, P principal coordinates, C classes, H hidden.
-Taught in: notebooks/06_rnn.ipynb
+Taught in: notebooks/08_a_network_that_remembers.ipynb, notebooks/09_sample_by_sample.ipynb
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ def classification_parts(model: nn.Module, unit_mel: Tensor, digits: Tensor) -> 
         unit_mel: (B, M, L) log-mel scaled to [-1, 1].
         digits: (B,) int64, the class of each clip.
 
-    Taught in: notebooks/01_sound_as_data.ipynb
+    Taught in: notebooks/02_a_machine_that_listens.ipynb
     """
     return {"cross_entropy": F.cross_entropy(model(unit_mel), digits)}
 
@@ -44,7 +44,7 @@ def gaussian_nll(x: Tensor, recon: Tensor, sigma: Tensor | float) -> Tensor:
     Returns: (B,) nats a clip, summed over all axes but the first.
     Raises:  ValueError for different shapes, or a number sigma <= 0.
 
-    Taught in: notebooks/03_vaes.ipynb
+    Taught in: notebooks/04_vaes.ipynb
     """
     if x.shape != recon.shape or x.ndim < 2:
         raise ValueError(f"got x {tuple(x.shape)} and recon {tuple(recon.shape)}; need the same shape, (B, ...)")
@@ -75,7 +75,7 @@ def kl_per_dim(mu: Tensor, log_var: Tensor) -> Tensor:
 def kl_to_prior(mu: Tensor, log_var: Tensor) -> Tensor:
     """KL(q(z | x) || N(0, I)). (B, Z) twice -> (B,) nats a clip.
 
-    Taught in: notebooks/03_vaes.ipynb
+    Taught in: notebooks/04_vaes.ipynb
     """
     return kl_per_dim(mu, log_var).sum(dim=1)
 
@@ -111,7 +111,7 @@ def elbo_parts(
         free_nats: KL that each latent dimension may cost without being pressed further down (Kingma et al. 2016).
     Returns: {"recon": -log p(x | z), "kl": beta * KL}; both scalars.
 
-    Taught in: notebooks/03_vaes.ipynb
+    Taught in: notebooks/04_vaes.ipynb
     """
     sigma = optimal_sigma(x, recon) if sigma is None else sigma
     kl = kl_per_dim(mu, log_var).mean(dim=0)  # (Z,): the mean first, so that the floor holds for the batch
@@ -121,7 +121,7 @@ def elbo_parts(
 def elbo(x: Tensor, recon: Tensor, mu: Tensor, log_var: Tensor, sigma: Tensor | float) -> Tensor:
     """log p(x | z) - KL(q(z | x) || p(z)), with one draw of z: at most log p(x) in expectation. (B,) nats a clip.
 
-    Taught in: notebooks/03_vaes.ipynb
+    Taught in: notebooks/04_vaes.ipynb
     """
     return -gaussian_nll(x, recon, sigma) - kl_to_prior(mu, log_var)
 
@@ -148,7 +148,7 @@ def iwae_bound(log_weights: Tensor) -> Tensor:
     Args:    log_weights: (K, B), each row from log_importance_weights with another draw.
     Returns: (B,) nats a clip.
 
-    Taught in: notebooks/03_vaes.ipynb
+    Taught in: notebooks/04_vaes.ipynb
     """
     if log_weights.ndim != 2 or len(log_weights) < 1:
         raise ValueError(f"log_weights: got shape {tuple(log_weights.shape)}, need (K, B); stack K draws with dim=0")
@@ -167,7 +167,7 @@ def mixture_log_likelihood(y: Tensor, log_weights: Tensor, means: Tensor, sigmas
     Returns: (...,) nats.
     Raises:  ValueError for shapes that do not belong together.
 
-    Taught in: notebooks/06_rnn.ipynb
+    Taught in: notebooks/08_a_network_that_remembers.ipynb
     """
     if means.shape != (*y.shape[:-1], log_weights.shape[-1], y.shape[-1]) or sigmas.shape != means.shape:
         raise ValueError(

@@ -1,6 +1,6 @@
 """The judge: a small convolutional network that says which digit a log-mel picture holds.
 
-Trained in notebook 01 and used in every later one, to measure whether generated sounds can be understood.
+Trained in notebook 02 and used in every later one, to measure whether generated sounds can be understood.
 """
 
 import torch
@@ -95,7 +95,7 @@ def vary_mels(
         noise: range of the level of the noise that covers quieter parts; under -1 there is none.
     Returns: (B, M, L) in [-1, 1].
 
-    Taught in: notebooks/01_sound_as_data.ipynb
+    Taught in: notebooks/02_a_machine_that_listens.ipynb
     """
     n_clips, _, n_frames = unit_mel.shape
 

@@ -4,7 +4,7 @@ A frame is told by a few principal coordinates of its 64 mels. What the network 
 Gaussians (Bishop 1994; for sequences Graves 2013), since speech may go on in several ways and their mean is none.
 
 Letters: B clips, M mels, L frames, P principal coordinates, K components of the mixture, H hidden.
-Taught in: notebooks/06_rnn.ipynb
+Taught in: notebooks/08_a_network_that_remembers.ipynb
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ the voice is are told a frame at a time; so are mel frames, if there are some: t
 said, and this one how it sounds.
 
 Letters: B clips, T samples, L frames of conditions, C classes, H hidden.
-Taught in: notebooks/06_rnn.ipynb
+Taught in: notebooks/09_sample_by_sample.ipynb
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Recurrent networks written out, to be read: Elman's and the gated one, equal to nn.RNN and nn.GRU weight by weight.
 
 Shapes: B clips, T steps, I inputs, H hidden units. Train with nn.RNN and nn.GRU: the same numbers, many times faster.
-Taught in: notebooks/06_rnn.ipynb
+Taught in: notebooks/08_a_network_that_remembers.ipynb
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ def reparameterise(mu: Tensor, log_var: Tensor, rng: torch.Generator) -> Tensor:
     Args:    mu, log_var: (B, Z).
     Returns: z (B, Z).
 
-    Taught in: notebooks/03_vaes.ipynb
+    Taught in: notebooks/04_vaes.ipynb
     """
     if mu.shape != log_var.shape:
         raise ValueError(f"got mu of shape {tuple(mu.shape)}, log_var of {tuple(log_var.shape)}; need the same shape")

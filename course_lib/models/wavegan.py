@@ -29,7 +29,7 @@ def phase_shuffle(x: Tensor, n: int, rng: torch.Generator | None = None) -> Tens
     Returns: (B, C, T).
     Raises:  ValueError if x has other axes, or is too short to be reflected n samples deep.
 
-    Taught in: notebooks/05_wavegan.ipynb
+    Taught in: notebooks/07_gans_on_waveforms.ipynb
     """
     if x.ndim != 3 or not 0 <= n < x.shape[2]:
         raise ValueError(f"got x {tuple(x.shape)} and n={n}; need (B, C, T), and n from 0 to T - 1")

@@ -1,4 +1,4 @@
-"""Autoencoders of notebook 02: of frames, of whole clips, and one that takes noise away."""
+"""Autoencoders of notebook 03: of frames, of whole clips, and one that takes noise away."""
 
 from __future__ import annotations
 

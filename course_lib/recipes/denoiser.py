@@ -1,4 +1,4 @@
-"""The denoising autoencoder of notebook 02: noisy pictures in, clean ones out."""
+"""The denoising autoencoder of notebook 03: noisy pictures in, clean ones out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mel frames, the diet of the dense models of notebooks 02 and 03: 80 bands, one moment at a time."""
+"""Mel frames, the diet of the dense models of notebooks 03 and 04: 80 bands, one moment at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GANs of notebooks 04 and 05: conditional ones, of spectrograms and of waves."""
+"""GANs of notebooks 06 and 07: conditional ones, of spectrograms and of waves."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DITHER = 0.0003  # of waves: -70 dBFS
 
 
 def train_cgan(dataset: str, checkpoints: Checkpoints, seed: int = 0) -> Made:
-    """Noise, digit and speaker in, log-mel out: notebook 04's, for longer."""
+    """Noise, digit and speaker in, log-mel out: notebook 06's, for longer."""
     cfg, profile = AudioConfig(), current_profile()
     clips = smaller(load_clips(dataset, current_device()))
     digits, speakers, n_clips = clips.train.digits, clips.train.speakers, len(clips.train)
@@ -66,7 +66,7 @@ def train_cgan(dataset: str, checkpoints: Checkpoints, seed: int = 0) -> Made:
 
 
 def train_cwavegan(dataset: str, checkpoints: Checkpoints, seed: int = 0) -> Made:
-    """Noise, digit and speaker in, waveform out, no vocoder: notebook 05's, for longer."""
+    """Noise, digit and speaker in, waveform out, no vocoder: notebook 07's, for longer."""
     cfg, profile = AudioConfig(), current_profile()
     clips = smaller(load_clips(dataset, current_device()))
     waves, digits, speakers = clips.train.waves, clips.train.digits, clips.train.speakers

@@ -1,6 +1,4 @@
-"""Judges of digits and of speakers: longer than in notebook 01, at several speeds, and unsure of noise.
-
-And one that hears raw waves and that nothing is chosen by: what others gain by pleasing the first, it does not see."""
+"""Judges of digits and of speakers: longer than in notebook 02, at several speeds, and unsure of noise."""
 
 from __future__ import annotations
 

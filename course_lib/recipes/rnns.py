@@ -1,4 +1,4 @@
-"""Recurrent networks of notebook 06: one draws mel frames, the other samples."""
+"""Recurrent networks of notebooks 08 and 09: one draws mel frames, the other samples."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ TEST_CHUNK = 1024
 
 
 def train_melrnn(dataset: str, checkpoints: Checkpoints, seed: int = 0) -> Made:
-    """Digit and speaker in, frame after frame out: notebook 06's, for longer, with the voices at five speeds."""
+    """Digit and speaker in, frame after frame out: notebook 08's, for longer, with the voices at five speeds."""
     cfg, profile = AudioConfig(), current_profile()
     clips = smaller(load_clips(dataset, current_device()))
     train = clips.train

@@ -1,4 +1,4 @@
-"""VAEs of notebook 03: of frames, and the conditional one of whole clips with the Gaussians to sample it from."""
+"""VAEs of notebooks 04 and 05: of frames, and the conditional one of whole clips with the Gaussians to draw from."""
 
 from __future__ import annotations
 

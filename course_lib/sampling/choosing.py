@@ -5,7 +5,7 @@ log p - log e is, and -log e is a Gumbel variable, this is the Gumbel-max trick 
 draws apart from the choice lets two programs be compared sample by sample.
 
 Letters: B clips, T samples, C classes.
-Taught in: notebooks/06_rnn.ipynb
+Taught in: notebooks/09_sample_by_sample.ipynb
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def fit_latent_gaussians(
     Returns: the Gaussians, on mu's device.
     Raises:  ValueError for shapes that do not fit, unknown labels, or a shrinkage outside [0, 1].
 
-    Taught in: notebooks/03_vaes.ipynb
+    Taught in: notebooks/05_a_vae_that_speaks.ipynb
     """
     _check_fit(mu, log_var, digits, shrinkage)
     check_labels(digits, speakers, n_digits, n_speakers)
@@ -110,7 +110,7 @@ def draw_observation(mean: Tensor, sigma: Tensor, rng: torch.Generator, temperat
 
     Args:    mean: (B, M, L); sigma: (M, L), from fit_sigma; temperature: 0 gives the mean.     Returns: (B, M, L).
 
-    Taught in: notebooks/03_vaes.ipynb
+    Taught in: notebooks/05_a_vae_that_speaks.ipynb
     """
     if mean.ndim != 3 or sigma.shape != mean.shape[1:] or not temperature >= 0:
         raise ValueError(
@@ -124,7 +124,7 @@ def draw_observation(mean: Tensor, sigma: Tensor, rng: torch.Generator, temperat
 def interpolate_straight(z_a: Tensor, z_b: Tensor, n_points: int) -> Tensor:
     """From z_a to z_b along a straight line, both ends included: (Z,) twice -> (P, Z).
 
-    Taught in: notebooks/03_vaes.ipynb
+    Taught in: notebooks/05_a_vae_that_speaks.ipynb
     """
     weights = _weights(z_a, z_b, n_points)
     return (1 - weights) * z_a + weights * z_b
@@ -138,7 +138,7 @@ def interpolate_spherical(z_a: Tensor, z_b: Tensor, n_points: int) -> Tensor:
 
     Raises: ValueError if a vector is 0, or the two point in opposite directions: no arc is the shortest then.
 
-    Taught in: notebooks/03_vaes.ipynb
+    Taught in: notebooks/05_a_vae_that_speaks.ipynb
     """
     weights = _weights(z_a, z_b, n_points)
     norm_a, norm_b = z_a.norm(), z_b.norm()

@@ -7,7 +7,7 @@ with one clip, or with 4 clips at once, so that each number that is fetched is u
 Importing this module compiles (seconds; numba then keeps the code in a cache, where it may write one).
 
 Letters: B clips, T samples, L frames, H hidden, C classes.
-Taught in: notebooks/06_rnn.ipynb
+Taught in: notebooks/09_sample_by_sample.ipynb
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One sample a step on a FoldedRNN: a row of a table, one product, gates, a choice. What all fast samplers do.
 
 Letters: B clips, T samples, L frames of conditions, C classes, H hidden.
-Taught in: notebooks/06_rnn.ipynb
+Taught in: notebooks/09_sample_by_sample.ipynb
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Speaking frame by frame: each frame is drawn from the mixture that the network says of it, and fed back.
 
 Letters: B clips, M mels, L frames, P principal coordinates.
-Taught in: notebooks/06_rnn.ipynb
+Taught in: notebooks/08_a_network_that_remembers.ipynb
 """
 
 from __future__ import annotations

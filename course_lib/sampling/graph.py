@@ -5,7 +5,7 @@ of STEPS_A_GRAPH steps with all their addresses; so everything that changes from
 classes) is copied into and out of buffers that stay where they are, and nothing in the loop waits for the GPU.
 
 Letters: B clips, T samples, L frames of conditions, C classes, H hidden; K = STEPS_A_GRAPH.
-Taught in: notebooks/06_rnn.ipynb
+Taught in: notebooks/09_sample_by_sample.ipynb
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How fast this machine could draw samples if nothing but the products of a matrix with a vector took time.
 
 Letters: H hidden, C classes.
-Taught in: notebooks/06_rnn.ipynb
+Taught in: notebooks/09_sample_by_sample.ipynb
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ All samplers take the same random numbers (draw_noise) and turn them into the sa
 adds up in its own order, so that their logits differ by about 1e-6, and about once in a million draws two classes are
 so nearly equal that this decides between them; from there on two samples differ for good.
 Letters: B clips, T samples, L frames of conditions, C classes, H hidden.
-Taught in: notebooks/06_rnn.ipynb
+Taught in: notebooks/09_sample_by_sample.ipynb
 """
 
 from __future__ import annotations

@@ -157,7 +157,7 @@ def show_kl_per_dim(kl: Tensor, ax: Axes | None = None, alive_above: float = 0.0
     Args:    kl: (Z,) in nats, the mean over clips (losses.kl_per_dim(...).mean(dim=0)).
              alive_above: dimensions with more than that are coloured and counted as alive.
 
-    Taught in: notebooks/03_vaes.ipynb
+    Taught in: notebooks/04_vaes.ipynb
     """
     nats = np.sort(numbers(kl, "kl", n_axes=1))[::-1]
     ax = ax or new_axes(6, 2.4)

@@ -1,7 +1,7 @@
 """Change a sound on purpose: echo, delay, speed, pitch, noise, level; for the ear, and to augment training data.
 
 Waves are (T,) or (B, T) float; every function leaves its input untouched and takes any device and float dtype.
-Taught in: notebooks/01_sound_as_data.ipynb
+Taught in: notebooks/02_a_machine_that_listens.ipynb
 """
 
 from __future__ import annotations

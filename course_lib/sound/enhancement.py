@@ -1,7 +1,7 @@
 """Noise to hide speech in, and spectral subtraction, the baseline that a denoising autoencoder must beat.
 
 Letters: B clips, T samples, K frequency bins, L frames.
-Taught in: notebooks/02_autoencoders.ipynb
+Taught in: notebooks/03_autoencoders.ipynb
 """
 
 from __future__ import annotations

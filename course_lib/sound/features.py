@@ -1,7 +1,7 @@
 """From wave to picture: short-time Fourier transform, log-mel spectrogram, MFCC and mu-law, each in a few lines.
 
 Letters: B clips, T samples, K frequency bins, M mels, L frames. A leading batch axis is optional everywhere.
-Taught in: notebooks/01_sound_as_data.ipynb
+Taught in: notebooks/01_sound_as_data.ipynb; MFCC: notebooks/02_a_machine_that_listens.ipynb
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A sample is a weighted sum of the last 16, give or take a residual. Of mobile telephones' codecs this is the heart
 (Atal & Hanauer 1971; Makhoul 1975); here the weights and the residual's scale may follow the clip as it goes on,
 from its own past alone, as in ITU-T G.728.
-Taught in: notebooks/06_rnn.ipynb
+Taught in: notebooks/09_sample_by_sample.ipynb
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ class Checkpoints:
     A state is a dict of tensors, numbers, strings, lists and dicts, nested in any way.
 
     Args:
-        folder: one folder a training, e.g. runs_dir() / f"01_judge_{current_profile().name}"; made when needed.
+        folder: one folder a training, e.g. runs_dir() / f"02_judge_{current_profile().name}"; made when needed.
         keep: how many of the latest checkpoints to keep.
     """
 

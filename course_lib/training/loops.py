@@ -144,7 +144,7 @@ def fit_gan(
              generator's g_...; readings and alarms are the watch's.
     Raises:  NonFiniteLoss, CheckpointError as `fit`; GameOver: an alarm, if watch.stop.
 
-    Taught in: notebooks/04_gans.ipynb
+    Taught in: notebooks/06_gans_on_spectrograms.ipynb
     """
     settings = {"n_steps": n_steps, "betas": list(betas), "weight_decay": weight_decay, "n_warmup": n_warmup}
     settings |= {"anneal": anneal, "n_critic": n_critic, "clip_norm": clip_norm, "average_decay": average_decay}

@@ -96,7 +96,7 @@ NOTEBOOKS: dict[str, bytes] = {
         exercise(f"def alias_frequency(frequency_hz, rate_hz):\n    raise ValueError({ACTING!r})")
     ),
     "a written answer that acts": notebook(
-        WRONG, {"cell_type": "markdown", "metadata": {}, "source": f"<!-- WRITTEN 01.5 points=3 -->\n{ACTING}"}
+        WRONG, {"cell_type": "markdown", "metadata": {}, "source": f"<!-- WRITTEN 02.2 points=3 -->\n{ACTING}"}
     ),
 }  # fmt: skip
 

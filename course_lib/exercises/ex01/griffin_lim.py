@@ -1,4 +1,4 @@
-"""Exercise 01.4: one round of Griffin-Lim."""
+"""Exercise 01.3: one round of Griffin-Lim."""
 
 import math
 from collections.abc import Callable
@@ -69,7 +69,7 @@ def _divided(spec: Tensor, magnitude: Tensor, n_fft: int, hop_length: int) -> Te
 
 
 GRIFFIN_LIM = Exercise(
-    id="01.4",
+    id="01.3",
     title="one round of Griffin-Lim",
     points=4,
     function="griffin_lim_step",

@@ -1,9 +1,5 @@
-"""Exercises of notebook 02, Autoencoders: a file each."""
+"""Exercises of notebook 02, A machine that listens."""
 
-from course_lib.exercises.ex02.angles import PRINCIPAL_ANGLES
-from course_lib.exercises.ex02.conv_sizes import CONV_SIZES
-from course_lib.exercises.ex02.mixing import MIX_AT_SNR
-from course_lib.exercises.ex02.pca import PCA_RECONSTRUCT
-from course_lib.exercises.ex02.subtraction import SUBTRACT_NOISE
+from course_lib.exercises.ex02.mfcc import MFCC
 
-EXERCISES = (PCA_RECONSTRUCT, PRINCIPAL_ANGLES, CONV_SIZES, MIX_AT_SNR, SUBTRACT_NOISE)
+EXERCISES = (MFCC,)

@@ -1,10 +1,9 @@
-"""Exercises of notebook 03, Variational autoencoders: a file each."""
+"""Exercises of notebook 03, Autoencoders: a file each."""
 
-from course_lib.exercises.ex03.elbo import ELBO
-from course_lib.exercises.ex03.free_bits import FREE_BITS
-from course_lib.exercises.ex03.iwae import IWAE_BOUND
-from course_lib.exercises.ex03.kl import KL_TO_PRIOR
-from course_lib.exercises.ex03.reparameterise import REPARAMETERISE
-from course_lib.exercises.ex03.slerp import INTERPOLATE_SPHERICAL
+from course_lib.exercises.ex03.angles import PRINCIPAL_ANGLES
+from course_lib.exercises.ex03.conv_sizes import CONV_SIZES
+from course_lib.exercises.ex03.mixing import MIX_AT_SNR
+from course_lib.exercises.ex03.pca import PCA_RECONSTRUCT
+from course_lib.exercises.ex03.subtraction import SUBTRACT_NOISE
 
-EXERCISES = (REPARAMETERISE, KL_TO_PRIOR, ELBO, IWAE_BOUND, FREE_BITS, INTERPOLATE_SPHERICAL)
+EXERCISES = (PCA_RECONSTRUCT, PRINCIPAL_ANGLES, CONV_SIZES, MIX_AT_SNR, SUBTRACT_NOISE)

@@ -1,9 +1,9 @@
-"""Exercises of notebook 04, GANs on spectrograms: a file each."""
+"""Exercises of notebook 04, Variational autoencoders: a file each."""
 
-from course_lib.exercises.ex04.distances import SAME_LABEL_DISTANCE
-from course_lib.exercises.ex04.jensen_shannon import JENSEN_SHANNON
-from course_lib.exercises.ex04.mixed_loss import DISCRIMINATOR_LOSS
-from course_lib.exercises.ex04.singular_value import LARGEST_SINGULAR_VALUE
-from course_lib.exercises.ex04.slopes import GENERATOR_SLOPES
+from course_lib.exercises.ex04.elbo import ELBO
+from course_lib.exercises.ex04.free_bits import FREE_BITS
+from course_lib.exercises.ex04.iwae import IWAE_BOUND
+from course_lib.exercises.ex04.kl import KL_TO_PRIOR
+from course_lib.exercises.ex04.reparameterise import REPARAMETERISE
 
-EXERCISES = (JENSEN_SHANNON, GENERATOR_SLOPES, DISCRIMINATOR_LOSS, LARGEST_SINGULAR_VALUE, SAME_LABEL_DISTANCE)
+EXERCISES = (REPARAMETERISE, KL_TO_PRIOR, ELBO, IWAE_BOUND, FREE_BITS)

@@ -1,9 +1,5 @@
-"""Exercises of notebook 05, GANs on waveforms: a file each."""
+"""Exercises of notebook 05, A VAE that speaks."""
 
-from course_lib.exercises.ex05.gradient_penalty import GRADIENT_PENALTY
-from course_lib.exercises.ex05.painted import PAINTED_COUNTS
-from course_lib.exercises.ex05.r1 import R1_PENALTY
-from course_lib.exercises.ex05.shuffle import PHASE_SHUFFLE
-from course_lib.exercises.ex05.wasserstein import WASSERSTEIN_1D
+from course_lib.exercises.ex05.slerp import INTERPOLATE_SPHERICAL
 
-EXERCISES = (PAINTED_COUNTS, WASSERSTEIN_1D, GRADIENT_PENALTY, R1_PENALTY, PHASE_SHUFFLE)
+EXERCISES = (INTERPOLATE_SPHERICAL,)

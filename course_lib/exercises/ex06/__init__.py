@@ -1,17 +1,9 @@
-"""Exercises of notebook 06, recurrent networks: a file each."""
+"""Exercises of notebook 06, GANs on spectrograms: a file each."""
 
-from course_lib.exercises.ex06.bits import BITS_PER_SAMPLE
-from course_lib.exercises.ex06.elman import ELMAN_FORWARD
-from course_lib.exercises.ex06.gru import GRU_STEP
-from course_lib.exercises.ex06.mixture import MIXTURE_LOG_LIKELIHOOD
-from course_lib.exercises.ex06.through_time import BPTT_GRADIENT
-from course_lib.exercises.ex06.top_p import TOP_P_PROBABILITIES
+from course_lib.exercises.ex06.distances import SAME_LABEL_DISTANCE
+from course_lib.exercises.ex06.jensen_shannon import JENSEN_SHANNON
+from course_lib.exercises.ex06.mixed_loss import DISCRIMINATOR_LOSS
+from course_lib.exercises.ex06.singular_value import LARGEST_SINGULAR_VALUE
+from course_lib.exercises.ex06.slopes import GENERATOR_SLOPES
 
-EXERCISES = (
-    ELMAN_FORWARD,
-    BPTT_GRADIENT,
-    MIXTURE_LOG_LIKELIHOOD,
-    BITS_PER_SAMPLE,
-    TOP_P_PROBABILITIES,
-    GRU_STEP,
-)
+EXERCISES = (JENSEN_SHANNON, GENERATOR_SLOPES, DISCRIMINATOR_LOSS, LARGEST_SINGULAR_VALUE, SAME_LABEL_DISTANCE)

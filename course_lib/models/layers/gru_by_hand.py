@@ -6,7 +6,7 @@ gradient of the weights in a single product. Half the arithmetic then runs at th
 does so itself.
 
 Letters: B clips, T steps, H hidden. Gates stand as in nn.GRU: r (reset), z (update), n (candidate).
-Taught in: notebooks/06_rnn.ipynb
+Taught in: notebooks/09_sample_by_sample.ipynb
 """
 
 from __future__ import annotations

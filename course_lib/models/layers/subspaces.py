@@ -17,7 +17,7 @@ def pca(x: Tensor, z_dim: int) -> tuple[Tensor, Tensor]:
     Returns: mean (D,), and basis (D, Z): orthonormal columns, most variance first, each one's largest entry positive.
     Raises:  ValueError if z_dim is not in 1 ... min(N - 1, D).
 
-    Taught in: notebooks/02_autoencoders.ipynb
+    Taught in: notebooks/03_autoencoders.ipynb
     """
     if x.ndim != 2 or not 1 <= z_dim <= min(x.shape[0] - 1, x.shape[1]):
         raise ValueError(
@@ -56,7 +56,7 @@ def principal_angles_deg(basis_a: Tensor, basis_b: Tensor) -> Tensor:
     Returns: (Z,) in degrees, in [0, 90], ascending.
     Raises:  ValueError if the shapes differ, or columns depend on each other.
 
-    Taught in: notebooks/02_autoencoders.ipynb
+    Taught in: notebooks/03_autoencoders.ipynb
     """
     if basis_a.ndim != 2 or basis_a.shape != basis_b.shape or basis_a.shape[0] < basis_a.shape[1]:
         raise ValueError(
