@@ -13,8 +13,9 @@ from scipy.special import expit
 from scipy.stats import entropy
 from torch.nn import functional as F
 
-from course_lib.adversarial import TERMS, discriminator_parts
-from course_lib.exercises import FAILED, PASSED, draw_trials, get_exercise, mark
+from course_lib.exercises.checking import get_exercise
+from course_lib.exercises.framework import FAILED, PASSED, draw_trials, mark
+from course_lib.losses.adversarial import TERMS, discriminator_parts
 
 RIGHT: list = []
 

@@ -11,8 +11,9 @@ from scipy.stats import wasserstein_distance
 from torch import nn
 from torch.nn import functional as F
 
-from course_lib import adversarial
-from course_lib.exercises import FAILED, PASSED, draw_trials, get_exercise, mark
+from course_lib.exercises.checking import get_exercise
+from course_lib.exercises.framework import FAILED, PASSED, draw_trials, mark
+from course_lib.losses import adversarial
 
 RIGHT: list = []
 

@@ -10,9 +10,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from course_lib import bits, choosing, folded_sampling
-from course_lib.exercises import FAILED, PASSED, draw_trials, get_exercise, mark
+from course_lib.exercises.checking import get_exercise
+from course_lib.exercises.framework import FAILED, PASSED, draw_trials, mark
+from course_lib.judging import bits
 from course_lib.models.rnn import GatedRNN
+from course_lib.sampling import choosing, folded
 
 RIGHT: list = []
 
@@ -171,7 +173,7 @@ def by_the_course_itself(gates_x, state, weight_hh, bias_hh):
 
 @right("09.3")
 def by_the_step_of_the_fast_samplers(gates_x, state, weight_hh, bias_hh):
-    return folded_sampling.gru_step(gates_x, F.linear(state, weight_hh, bias_hh), state)
+    return folded.gru_step(gates_x, F.linear(state, weight_hh, bias_hh), state)
 
 
 @right("09.3")

@@ -4,7 +4,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from course_lib.adversarial import discriminator_parts
 from course_lib.exercises.ex06.gradients import call_and_differentiate
 from course_lib.exercises.framework import Exercise, WrongAnswer
 from course_lib.losses.adversarial import discriminator_parts

@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-from course_lib.adversarial import r1_penalty
 from course_lib.exercises.ex07.critics import as_by_backward, call_with_critic, draw_critic
 from course_lib.exercises.framework import Exercise, WrongAnswer
 from course_lib.losses.adversarial import r1_penalty
