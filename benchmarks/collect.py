@@ -1,6 +1,6 @@
-"""Run the benchmarks, show them in a table, and keep them in results.json: `course bench [NAME ...]`.
+"""Run the benchmarks several times each, keep all values in results.json, and write README.md.
 
-That command runs `python -m benchmarks.collect [NAME ...]` in the repository.
+`course bench` starts this file in a Python of its own: benchmarks are no part of the installed package.
 """
 
 from __future__ import annotations
@@ -8,15 +8,21 @@ from __future__ import annotations
 import json
 import os
 import pkgutil
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
 import benchmarks
+from benchmarks.once import machine
+from benchmarks.page import median_and_range, ratios, write_page
 from course_lib.running.executing import write_text_atomically
 
 ROOT = Path(__file__).parents[1]
@@ -136,8 +142,27 @@ def table(rows: Sequence[dict]) -> Table:
     return shown
 
 
-if __name__ == "__main__":
+def command(
+    names: Annotated[list[str] | None, typer.Argument(help="Which ones, e.g. features; all without.")] = None,
+    runs: Annotated[int, typer.Option(min=1, help="How often each is measured, each time in a new process.")] = N_RUNS,
+    table: Annotated[bool, typer.Option("--table", help="Measure nothing; write benchmarks/README.md again.")] = False,
+    report: Annotated[
+        list[Path] | None, typer.Option(help="Measure nothing; keep a `course run`'s report.json, one option a run.")
+    ] = None,
+) -> None:
+    """Measure our building blocks beside their peers; write benchmarks/results.json and benchmarks/README.md."""
+    results = ROOT / "benchmarks" / "results.json"
     try:
-        sys.exit(main(sys.argv[1:], Path(__file__).with_name("results.json")))
-    except ValueError as refused:
-        sys.exit(f"ValueError: {refused}")
+        if report:
+            take_reports(report, results)
+        elif table:
+            write_page(results)
+        else:
+            raise typer.Exit(main(names or [], results, runs))
+    except (ValueError, OSError) as refused:
+        typer.echo(f"{type(refused).__name__}: {refused}", err=True)
+        raise typer.Exit(1) from refused
+
+
+if __name__ == "__main__":
+    typer.run(command)

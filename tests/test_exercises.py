@@ -17,7 +17,7 @@ from course_lib.exercises.attempts import MAX_PARTS
 from course_lib.exercises.checking import check
 from course_lib.exercises.framework import FAILED, NOT_ATTEMPTED, PASSED, Exercise, mark
 
-ALL = exercises.list_exercises()
+ALL = checking.list_exercises()
 SQUARE = {("08.1", "weight_hh")}  # from state to state: square by nature
 MAGIC = re.compile(r"^\s*[%!]", re.MULTILINE)  # lines for IPython, not Python
 EACH = pytest.mark.parametrize("exercise", ALL, ids=lambda exercise: exercise.id)

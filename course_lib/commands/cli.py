@@ -148,20 +148,15 @@ def lab(context: typer.Context) -> None:
     raise typer.Exit(subprocess.call([sys.executable, "-m", "jupyterlab", *places, *context.args]))
 
 
-@app.command()
-def bench(
-    names: Annotated[list[str] | None, typer.Argument(help="Which ones, e.g. features; all without.")] = None,
-    runs: Annotated[int, typer.Option(min=1, help="How often each is measured, in a fresh process each time.")] = 3,
-    table: Annotated[bool, typer.Option("--table", help="Measure nothing; write benchmarks/README.md again.")] = False,
-    report: Annotated[
-        list[Path] | None, typer.Option(help="Measure nothing; keep a `course run`'s report.json, one option a run.")
-    ] = None,
-) -> None:
-    """Measure our building blocks beside their peers; write benchmarks/results.json and benchmarks/README.md."""
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+)
+def bench(context: typer.Context) -> None:
+    """Measure our building blocks beside their peers (course bench --help tells how)."""
     with _plain_errors():
         from course_lib.settings.profiles import require_checkout
 
-        command = [sys.executable, "-m", "benchmarks.collect", *(names or [])]
+        command = [sys.executable, "-m", "benchmarks.collect", *context.args]
         status = subprocess.call(command, cwd=require_checkout())  # they are no part of the installed package
     raise typer.Exit(status)
 
