@@ -11,6 +11,8 @@ SCORES = {
     "n_clips": ("Clips", 1),
     "judged_accuracy": ("Judge reads (%)", 100),
     "pocketsphinx_accuracy": ("PocketSphinx hears (%)", 100),
+    "wave_judged": ("Wave judge reads (%)", 100),
+    "wave_frechet_ratio": ("Wave judge's ratio", 1),
     "inception_score": ("Inception score", 1),
     "frechet_distance": ("Frechet distance", 1),
     "frechet_ratio": ("Frechet ratio", 1),
