@@ -1,5 +1,5 @@
 # make course [NB=01] [PROFILE=quick]   set up, get the data, run every notebook (or one): runs/ holds what came of it
-# make test                             set up, run all tests: unit tests, and every cell of every notebook
+# make test [PYTEST_ARGS=-x]            set up, run all tests on all cores: unit tests, and every cell of every notebook
 # make lab | bench | release | doctor   JupyterLab on notebook 00; benchmarks; write notebooks/; look at the machine
 # make clean                            remove the environment and caches (not runs/, where your checkpoints are)
 #
@@ -9,6 +9,7 @@
 VENV ?= .venv
 PROFILE ?= $(or $(COURSE_PROFILE),quick)
 NB ?=
+WORKERS ?= auto
 PYTHON ?= python3 python3.13 python3.12 python3.11 python
 BIN := $(VENV)/bin
 
@@ -47,7 +48,7 @@ course: setup
 	$(BIN)/course run $(NB) --profile $(PROFILE)
 
 test: setup-dev
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lab: setup
 	$(BIN)/course lab

@@ -135,7 +135,7 @@ def test_a_second_run_knows_how_long_cells_take(tmp_path):
     path = write_notebook(tmp_path, "00_slow", "pass", "import time; time.sleep(0.6)")
     run([path], tmp_path / "runs")
     quick_s, slow_s = cell_seconds(read_notebook(path), tmp_path / "runs/00_slow.ipynb")
-    assert quick_s < 0.5 < slow_s < 3
+    assert quick_s < slow_s and 0.6 <= slow_s < 60  # on a machine that is busy, too
     assert cell_seconds(read_notebook(path), tmp_path / "absent.ipynb") == [1.0, 1.0]
 
 

@@ -175,7 +175,7 @@ def test_no_network_is_noticed_within_seconds(monkeypatch, small_fsdd):
             download_fsdd(url, progress=False)
     with pytest.raises(DataError, match="no connection"):  # and now nobody listens there
         download_fsdd(url, progress=False)
-    assert time.monotonic() - started < 5 and fsdd.CONNECT_TIMEOUT_S <= 10
+    assert time.monotonic() - started < 10 and fsdd.CONNECT_TIMEOUT_S <= 10
     assert is_untouched(small_fsdd)
 
 

@@ -134,7 +134,7 @@ def workflow() -> dict:
 
 def test_ci_runs_what_people_run():
     script = ROOT / ".ci/run"
-    assert "\nmake test\n" in script.read_text() and script.stat().st_mode & stat.S_IXUSR
+    assert "\nmake test PYTEST_ARGS=--durations=20\n" in script.read_text() and script.stat().st_mode & stat.S_IXUSR
     jobs = workflow()["jobs"]
     commands = {name: [step.get("run", "") for step in job["steps"]] for name, job in jobs.items()}
     assert jobs["test"]["strategy"]["matrix"]["os"] == ["ubuntu-latest", "macos-latest"]
@@ -310,7 +310,8 @@ def fresh(tmp_path, monkeypatch) -> Path:
         shutil.copy(ROOT / name, tmp_path)
     (tmp_path / "fake-python").write_text(FAKE_PYTHON)
     (tmp_path / "fake-python").chmod(0o755)
-    for name in ("MAKEFLAGS", "MAKELEVEL", "VENV", "PYTHON", "COURSE_PROFILE"):  # pytest itself may run under make
+    of_make = ("MAKEFLAGS", "MAKELEVEL", "VENV", "PYTHON", "COURSE_PROFILE", "PYTEST_ARGS", "WORKERS")
+    for name in of_make:  # pytest itself may run under make
         monkeypatch.delenv(name, raising=False)
     return tmp_path
 
@@ -337,7 +338,8 @@ def test_setting_up_happens_once(fresh):
 def test_tests_and_course_share_the_environment(fresh):
     make(fresh, "setup")
     status, said, asked = make(fresh, "test", "PYTEST_ARGS=-x")
-    assert status == 0 and asked[0].endswith("-e .[dev]") and asked[1:] == ["-m pytest -x"], said
+    assert status == 0 and asked[0].endswith("-e .[dev]"), said
+    assert asked[1:] == ["-m pytest -n auto --dist loadfile --no-loadscope-reorder -x"]
     assert make(fresh, "setup")[2] == [] and make(fresh, "setup-dev")[2] == []  # dev holds all that course needs
 
 
