@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 STRIDE = 4
+LEAST_RMS = 1e-4  # -80 dBFS: what is quieter is not blown up
 
 
 class WaveClassifier(nn.Module):
@@ -67,7 +68,8 @@ class WaveClassifier(nn.Module):
         Raises:  ValueError for another shape."""
         if wave.ndim != 2 or wave.shape[1] < 1:
             raise ValueError(f"wave: got shape {tuple(wave.shape)}, need (B, T): samples, not pictures")
-        x = self.convolve(wave.unsqueeze(1)).transpose(1, 2)  # (B, about T / 4**n, C)
+        level = wave.square().mean(dim=1, keepdim=True).sqrt().clamp_min(LEAST_RMS)  # speakers differ by 30 dB
+        x = self.convolve((wave / level).unsqueeze(1)).transpose(1, 2)  # (B, about T / 4**n, C)
         return F.silu(self.to_embed(x)).amax(dim=1)  # (B, n_embed)
 
     def forward(self, wave: Tensor) -> Tensor:  # (B, T)
@@ -80,8 +82,8 @@ def vary_waves(
     *,
     most_earlier: int = 1024,
     most_later: int = 3072,
-    gain_db: tuple[float, float] = (-20.0, 8.0),
-    noise_db: tuple[float, float] = (-90.0, -40.0),
+    gain_db: tuple[float, float] = (-12.0, 6.0),
+    noise_db: tuple[float, float] = (-100.0, -60.0),
 ) -> Tensor:
     """Change what must not matter to a judge: when the word is spoken, how loud, which way up, over how much noise.
 
