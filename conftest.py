@@ -27,11 +27,12 @@ os.environ["COURSE_STILL"] = "1"
 RUNS_DIR = Path(os.environ["COURSE_RUNS_DIR"], WORKER) if WORKER else Path(tempfile.mkdtemp(prefix="course-runs-"))
 os.environ["COURSE_RUNS_DIR"] = str(RUNS_DIR)
 
-# Seconds on two cores (--durations=0), of files that take longest.
-NOTEBOOK_S = 20
-LONG_S = {
-    "tests/test_attacks.py": 60,
-}
+# Files of tests that take longest, beside the notebooks: they train, grade in sandboxes, or start kernels and clusters.
+LONG_FILES = (
+    "tests/test_attacks.py", "tests/test_validate.py", "tests/test_training.py", "tests/test_recipes.py",
+    "tests/test_running.py", "tests/test_release.py", "tests/test_nbgrader_workflow.py", "tests/test_hostile_files.py",
+    "tests/test_cluster.py", "tests/test_grade_kills.py", "tests/test_colab.py", "tests/test_fit_gan.py",
+)  # fmt: skip
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -51,11 +52,11 @@ def pytest_xdist_auto_num_workers() -> int:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if WORKER:  # the longest files first, so that no worker is left with one when the others have ended
-        items.sort(key=lambda item: -_expected_s(item.nodeid.partition("::")[0]))
+        items.sort(key=lambda item: _place(item.nodeid.partition("::")[0]))
 
 
-def _expected_s(file: str) -> int:
-    return LONG_S.get(file, NOTEBOOK_S if file.endswith(".ipynb") else 0)
+def _place(file: str) -> int:
+    return 0 if file.endswith(".ipynb") else 1 if file in LONG_FILES else 2
 
 
 def pytest_report_header() -> str:

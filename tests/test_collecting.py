@@ -141,9 +141,9 @@ def test_a_second_run_knows_how_long_cells_take(tmp_path):
 
 def test_a_notebook_that_takes_too_long(tmp_path):
     path = write_notebook(tmp_path, "00_endless", "pass", "import time; time.sleep(60)")
-    (one,) = run([path], tmp_path / "runs", timeout_s=3)
-    assert not one.ok and one.seconds < 20
-    assert "code cell 2 of 2" in one.error and "not finished after 3 s" in one.error and "--timeout-min" in one.error
+    (one,) = run([path], tmp_path / "runs", timeout_s=5)
+    assert not one.ok and one.seconds < 50
+    assert "code cell 2 of 2" in one.error and "not finished after 5 s" in one.error and "--timeout-min" in one.error
 
 
 def test_a_kernel_that_dies(tmp_path):

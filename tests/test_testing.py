@@ -26,17 +26,17 @@ def say(name):
 """
 
 
-def long_files() -> dict[str, int]:
-    """LONG_S of conftest.py, which does too much to be imported."""
+def long_files() -> tuple[str, ...]:
+    """LONG_FILES of conftest.py, which does too much to be imported."""
     for node in ast.parse((ROOT / "conftest.py").read_text("utf-8")).body:
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "LONG_S":
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "LONG_FILES":
             return ast.literal_eval(node.value)
-    raise AssertionError("conftest.py has no LONG_S")
+    raise AssertionError("conftest.py has no LONG_FILES")
 
 
 def test_every_file_that_is_said_to_be_long_is_there():
     gone = [name for name in long_files() if not (ROOT / name).is_file()]
-    assert not gone, f"conftest.py: take {gone} out of LONG_S, or give the new names"
+    assert not gone, f"conftest.py: take {gone} out of LONG_FILES, or give the new names"
 
 
 @pytest.fixture
