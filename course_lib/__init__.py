@@ -1,7 +1,7 @@
 """Deep generative models for sound: the tested building blocks that the course's notebooks import.
 
 Importing this package imports nothing else (`course doctor` has to start where everything else is broken); import what
-you need by name, e.g. `from course_lib.clips.loading import load_clips`.
+you need from its rooms, e.g. `from course_lib.clips import load_clips`.
 """
 
 __version__ = "0.1.0"

@@ -81,7 +81,7 @@ class NotebookRun:
 
 
 class RunListener:
-    """What `run_notebooks` calls while it works; this one does nothing, `run_display.RunProgress` draws a bar."""
+    """What `run_notebooks` calls while it works; this one does nothing, that of `commands` draws a bar."""
 
     def begin(self, cell_seconds: Mapping[str, Sequence[float]]) -> None:
         """All starts; for each notebook, in order, the expected seconds of each of its code cells."""
