@@ -118,7 +118,8 @@ def test_a_panel_for_choices_never_touches_a_test_clip(clips):
     spoilt = Panel(spoilt, part="validation")
     some = clips.validation.select(balanced_rows(clips.validation, 40))
     found = spoilt.score(some.waves, some.digits, some.speakers, recogniser=False)
-    assert all(value is None or math.isfinite(value) for value in found.values())
+    assert found["part"] == "validation"
+    assert all(math.isfinite(value) for value in found.values() if isinstance(value, float))
     clean = Panel(clips, part="validation").score(some.waves, some.digits, some.speakers, recogniser=False)
     assert found == pytest.approx(clean)
 

@@ -120,7 +120,8 @@ class Panel:
         Args:    waves: (B, T) in [-1, 1] at the clips' rate, B at most the number of the part's clips.
                  digits, speakers: (B,) what each was meant to say, as whom; digits equally frequent.
                  recogniser: whether to ask PocketSphinx (10 ms a clip).
-        Returns: n_clips; judged_accuracy; pocketsphinx_accuracy (None where it is absent or not asked);
+        Returns: n_clips; part (which real clips stand beside them); judged_accuracy; pocketsphinx_accuracy (None where
+                 it is absent or not asked);
                  wave_judged and wave_frechet_ratio (None where there is no judge of raw waves); inception_score;
                  frechet_distance (to n_clips training clips) and frechet_ratio; nearest_sample_db (mean distance to
                  the nearest other sample: variety) and nearest_training_db (to the nearest training clip: 0 is a copy),
@@ -136,6 +137,7 @@ class Panel:
         mels_db = from_unit(heard.mels, self.cfg)
         figures = {
             "n_clips": len(waves),
+            "part": self.part,
             "judged_accuracy": _share(heard.read == digits),
             "pocketsphinx_accuracy": None if said is None else _share(said == digits.cpu()),
             **self._wave_figures(waves, digits),

@@ -91,11 +91,16 @@ def train_wave_judge(dataset: str, checkpoints: Checkpoints, seed: int = 0) -> M
         rng=rng,
         checkpoints=checkpoints,
     )
-    cfg, test = AudioConfig(), clips.test
-    heard = {"test": test.waves, "vocoded": resynthesised(test, cfg)}
-    heard["noise"] = noise_waves(len(test), test.waves.shape[1], torch.Generator(device).manual_seed(1))
-    metrics = _judge_metrics(model, heard, test.digits)
-    return Made(model, record_of(dataset, history, seed, cfg, metrics))
+    cfg = AudioConfig()
+    return Made(model, record_of(dataset, history, seed, cfg, wave_judge_metrics(model, clips.test, cfg)))
+
+
+def wave_judge_metrics(judge: WaveClassifier, test: Clips, cfg: AudioConfig) -> dict[str, float]:
+    """The same as judge_metrics, of a judge that hears waves."""
+    rng = torch.Generator(test.device).manual_seed(1)
+    inputs = {"test": test.waves, "vocoded": resynthesised(test, cfg)}
+    inputs["noise"] = noise_waves(len(test), test.waves.shape[1], rng)
+    return _judge_metrics(judge, inputs, test.digits)
 
 
 def _labels(clips: Clips, reads: str) -> Tensor:

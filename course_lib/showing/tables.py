@@ -9,6 +9,7 @@ Cell = float | int | str | None
 # What Panel.score measures: heading, and the factor that turns a share into per cent.
 SCORES = {
     "n_clips": ("Clips", 1),
+    "part": ("Beside clips of", 1),
     "judged_accuracy": ("Judge reads (%)", 100),
     "pocketsphinx_accuracy": ("PocketSphinx hears (%)", 100),
     "wave_judged": ("Wave judge reads (%)", 100),
