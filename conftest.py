@@ -31,7 +31,8 @@ os.environ["COURSE_RUNS_DIR"] = str(RUNS_DIR)
 LONG_FILES = (
     "tests/test_attacks.py", "tests/test_validate.py", "tests/test_loops.py", "tests/test_recipes.py",
     "tests/test_collecting.py", "tests/test_release.py", "tests/test_nbgrader_workflow.py",
-    "tests/test_hostile_files.py", "tests/test_cluster.py", "tests/test_grade_kills.py", "tests/test_colab.py", "tests/test_fit_gan.py",
+    "tests/test_hostile_files.py", "tests/test_cluster.py", "tests/test_grade_kills.py", "tests/test_colab.py",
+    "tests/test_fit_gan.py",
 )  # fmt: skip
 
 

@@ -117,7 +117,8 @@ def fit_cvae_latents(dataset: str, _: Checkpoints) -> Made:
     latents = latents_of(model, clips, cfg)
     history = History(seconds=time.monotonic() - started_s, device=str(clips.device))
     metrics = {"judged": cvae_record["metrics"]["judged"]}
-    record = record_of(dataset, history, cvae_record["seed"], cfg, metrics)
+    chosen = "nothing: fitted to the training clips"
+    record = record_of(dataset, history, cvae_record["seed"], cfg, metrics, chosen)
     return Made(latents, record | {"fitted_to": cvae_record["digest"]})
 
 
