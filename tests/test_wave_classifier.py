@@ -48,16 +48,20 @@ def test_gradients_reach_every_weight():
 def test_varied_waves_are_the_same_words_moved_scaled_turned_over_and_noisy():
     waves = torch.zeros(40, 500)
     waves[:, 100:110] = 0.5
-    still = dict(gain_db=(0.0, 0.0), noise_db=(-200.0, -200.0))
+    still = dict(gain_db=(0.0, 0.0), noise_db=(-200.0, -200.0), tilt=(0.0, 0.0))
     moved = vary_waves(waves, rng(), most_earlier=30, most_later=50, **still)
     starts = moved.abs().gt(0.1).float().argmax(dim=1) - 100
     assert starts.min() >= -30 and starts.max() <= 50 and len(starts.unique()) > 10
     assert torch.equal(moved.abs().amax(1).round(decimals=4), torch.full((40,), 0.5))
     signs = torch.sign(moved[torch.arange(40), starts + 100])
     assert 5 < int((signs < 0).sum()) < 35
-    louder = vary_waves(waves, rng(), most_earlier=0, most_later=0, gain_db=(6.0, 6.0), noise_db=(-200.0, -200.0))
+    louder = vary_waves(waves, rng(), most_earlier=0, most_later=0, **still | {"gain_db": (6.0, 6.0)})
     torch.testing.assert_close(louder.abs().amax(1), torch.full((40,), 0.5 * 10**0.3), atol=1e-4, rtol=0)
     noisy = vary_waves(torch.zeros(9, 4000), rng(), gain_db=(0.0, 0.0), noise_db=(-40.0, -40.0))
     torch.testing.assert_close(noisy.square().mean().sqrt(), torch.tensor(0.01), atol=3e-4, rtol=0)
+    tilted = vary_waves(waves, rng(), most_earlier=0, most_later=0, **still | {"tilt": (0.6, 0.6)})
+    scale = (1 + 0.36 - 0.96) ** 0.5  # by hand: 0.5, then 0.5 - 0.6 * 0.5 nine times, then -0.6 * 0.5
+    wanted = torch.tensor([0.5, 0.2, 0.2, -0.3]) / scale
+    torch.testing.assert_close(tilted[0, [100, 101, 109, 110]] * tilted[0, 100].sign(), wanted, atol=1e-5, rtol=0)
     assert torch.equal(vary_waves(waves, rng(3)), vary_waves(waves, rng(3)))
     assert vary_waves(waves * 2, rng(1)).abs().max() <= 1

@@ -84,13 +84,15 @@ def vary_waves(
     most_later: int = 3072,
     gain_db: tuple[float, float] = (-12.0, 6.0),
     noise_db: tuple[float, float] = (-100.0, -60.0),
+    tilt: tuple[float, float] = (-0.5, 0.8),
 ) -> Tensor:
-    """Change what must not matter to a judge: when the word is spoken, how loud, which way up, over how much noise.
+    """Change what must not matter to a judge: when the word is spoken, how loud, which way up, how bright, how noisy.
 
     Args:
         wave: (B, T) in [-1, 1].
         most_earlier, most_later: samples by which a clip may move; silence fills the gap.
         gain_db, noise_db: ranges of the gain, and of the noise's level relative to full scale.
+        tilt: range of a in x[t] - a x[t - 1], in (-1, 1): above 0 brighter, below 0 duller; about as loud.
     Returns: (B, T) in [-1, 1].
     """
     n_clips, n_samples = wave.shape
@@ -101,6 +103,9 @@ def vary_waves(
     shift = torch.randint(-most_earlier, most_later + 1, (n_clips, 1), generator=rng, device=rng.device)
     source = torch.arange(n_samples, device=wave.device) - shift.to(wave.device)  # (B, T): what moves here
     moved = wave.gather(1, source.clamp(0, n_samples - 1)).where((source >= 0) & (source < n_samples), 0.0)
+    a = draw(*tilt)
+    loudness = (1 + a.square() - 1.6 * a).sqrt()  # of speech, whose neighbouring samples correlate by about 0.8
+    moved = (moved - a * F.pad(moved, (1, 0))[:, :-1]) / loudness
     sign = torch.where(draw(0, 1) < 0.5, -1.0, 1.0)  # which way a membrane moves is not heard
     hiss = torch.randn(wave.shape, generator=rng, device=rng.device).to(wave)
     return (sign * moved * 10 ** (draw(*gain_db) / 20) + hiss * 10 ** (draw(*noise_db) / 20)).clamp(-1, 1)

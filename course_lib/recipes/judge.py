@@ -23,6 +23,7 @@ from course_lib.training.checkpoint import Checkpoints
 from course_lib.training.loops import fit
 
 SPEEDS = (0.88, 0.94, 1.06, 1.12)  # tape speeds: longer and deeper, shorter and higher voices than the set holds
+WAVE_SPEEDS = (0.84, 0.88, 0.92, 0.96, 1.04, 1.08, 1.12, 1.16)
 SAME_VOICE_SPEEDS = (0.98, 1.02)  # who speaks is still the same
 NOISE_CLIPS = 16  # a batch, beside 64 of speech
 NOISE_WEIGHT = 0.3
@@ -69,9 +70,9 @@ def train_wave_judge(dataset: str, checkpoints: Checkpoints, seed: int = 0) -> M
     device, profile = current_device(), current_profile()
     clips = smaller(load_clips(dataset, device))
     train = clips.train
-    waves = torch.cat([train.waves, *waves_at_speeds(train, SPEEDS)])  # (V * N, T)
+    waves = torch.cat([train.waves, *waves_at_speeds(train, WAVE_SPEEDS)])  # (V * N, T)
     torch.manual_seed(seed)
-    model = WaveClassifier(n_classes=len(clips.digit_names))
+    model = WaveClassifier(n_classes=len(clips.digit_names), dropout=0.4)
     rng = torch.Generator(device).manual_seed(seed)
 
     def batch_loss(model: WaveClassifier, index: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
