@@ -12,7 +12,7 @@ from course_lib.recipes.autoencoders import AUTOENCODER_RECIPES
 from course_lib.recipes.denoiser import DENOISER_RECIPES
 from course_lib.recipes.gans import GAN_RECIPES
 from course_lib.recipes.judge import JUDGE_RECIPES
-from course_lib.recipes.record import Recipe
+from course_lib.recipes.record import LAST_STEP, Recipe
 from course_lib.recipes.rnns import RNN_RECIPES
 from course_lib.recipes.vaes import VAE_RECIPES
 from course_lib.settings.profiles import current_profile, runs_dir
@@ -42,7 +42,7 @@ def train(name: str, folder: str | Path | None = None) -> Path:
     made = RECIPES[name](checkpoints)
     path = save_pretrained(name, made.model, made.record, folder)
     for other, model in made.others.items():
-        save_pretrained(f"{name}_{other}", model, made.record, folder)
+        save_pretrained(f"{name}_{other}", model, made.record | {"chosen": LAST_STEP}, folder)
     if made.sample is not None:
         write_wave(path.with_suffix(".flac"), made.sample.cpu(), AudioConfig().sample_rate_hz)
     checkpoints.clear()  # the next time, it is trained afresh

@@ -22,7 +22,7 @@ class Made:
     Args:
         record: as save_pretrained wants it.
         sample: (T,) sound of the model, to be heard before anybody trains; None for a model that does not speak.
-        others: models trained beside it, to go on training from: saved as NAME_KEY, with the same record.
+        others: models trained beside it, as the last step left them, to go on training from: saved as NAME_KEY.
     """
 
     model: nn.Module
