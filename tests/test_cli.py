@@ -12,8 +12,6 @@ import nbformat
 import pytest
 from typer.testing import CliRunner, Result
 
-import benchmarks
-from benchmarks import Row, collect
 from course_lib.clips import loading
 from course_lib.commands import cli
 from course_lib.settings import profiles
@@ -150,26 +148,3 @@ def test_an_unknown_benchmark_is_refused():
     done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "no benchmark nothing; there are " in done.stderr
-
-
-def test_a_row_says_how_many_times_better():
-    assert Row("features", ours=300.0, peer=3.0, unit="clips/s", higher_is_better=True).ratio == 100
-    assert Row("vocoder", ours=0.02, peer=0.5, unit="s", higher_is_better=False).ratio == 25
-    with pytest.raises(ValueError, match="need a positive finite number"):
-        Row("broken", ours=0.0, peer=1.0, unit="s", higher_is_better=False)
-
-
-def test_benchmarks_are_collected(tmp_path, monkeypatch):
-    (tmp_path / "bench_fast.py").write_text(
-        "from benchmarks import Row\ndef run():\n    return [Row('fast', 8.0, 2.0, 'clips/s', True)]\n"
-    )
-    (tmp_path / "bench_broken.py").write_text("def run():\n    raise RuntimeError('no peer')\n")
-    monkeypatch.setattr(benchmarks, "__path__", [str(tmp_path)])
-    results = tmp_path / "results.json"
-    kept = {"name": "old", "ours": 1.0, "peer": 1.0, "ratio": 1.0, "unit": "s", "higher_is_better": False}
-    results.write_text(json.dumps([kept, {**kept, "name": "fast"}]))
-    assert collect.available() == ["broken", "fast"]
-    assert collect.main([], results) == 1  # one is broken; the other is measured all the same
-    fast = {"name": "fast", "ours": 8.0, "peer": 2.0, "ratio": 4.0, "unit": "clips/s", "higher_is_better": True}
-    assert json.loads(results.read_text()) == [kept, fast]
-    assert collect.main(["fast"], results) == 0
