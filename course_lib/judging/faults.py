@@ -16,9 +16,9 @@ from torch import Tensor
 from course_lib.sound.audio import rms_level_db
 
 LOWEST_LINE_HZ = 100.0  # a buzz below is felt rather than heard, and its lines stand too close to be told from speech
-MOST_BUZZ_DB = 1.5  # two halves of FSDD differ by 0.5 dB or so, at 100 clips each
-MOST_DC = 0.1  # share of the energy; the worst clip of FSDD: 0.05
-SILENT_DB = -65.0  # the quietest clip of FSDD, mostly padding: -58 dBFS
+MOST_BUZZ_DB = 1.5  # FSDD's validation clips beside its training clips, 100 each, four draws: 0.8 or less
+MOST_DC = 0.1  # share of the energy; the worst training or validation clip of FSDD: 0.05
+SILENT_DB = -65.0  # the quietest training or validation clip of FSDD, mostly padding: -58 dBFS
 LEAST_DIVERSITY = 0.5  # of the distance between real clips of the same label
 MOST_OSCILLATION = 0.65  # share of the variance; white noise of 20 readings: under 0.5 in 19 cases of 20
 LEAST_CYCLES = 3  # what swings less often than that is a drift

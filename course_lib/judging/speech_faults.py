@@ -1,6 +1,7 @@
 """Detectors of what goes wrong with speech made step by step: silence, one held tone, clicks, babble, and no end.
 
-Limits were measured on FSDD's test clips, as recorded and through log-mel and back: at most 2 % of them raise an alarm.
+Limits were measured on FSDD's validation clips, as recorded and through log-mel and back: at most
+2 % of them raise an alarm.
 Taught in: notebooks/08_a_network_that_remembers.ipynb
 """
 
@@ -14,15 +15,15 @@ from course_lib.judging.faults import SILENT_DB, level_db
 from course_lib.sound.features import AudioConfig, log_mel
 
 WITHIN_DB = 5.0  # frames nearer to each other sound alike; a vowel that is held drifts by that in 50 ms
-MOST_HELD = 0.5  # share of the loud part; real speech: 0.35 or less in 98 of 100 clips, at most 0.44
+MOST_HELD = 0.5  # share of the loud part; validation clips: 0.29 or less in 98 of 100, at most 0.35
 LOUD_DB = 30.0  # frames so far under the loudest are pauses
-HEARD_DB = -70.0  # mean over mels; a clip whose loudest frame is under that is silent; FSDD's quietest: -61
+HEARD_DB = -70.0  # mean over mels; a clip whose loudest frame is under that is silent; FSDD's quietest to train on: -61
 CLICK_RATIO = 16.0  # times the sharpness around; 1 % of real clips have a sample that is sharper
 CLICK_FLOOR = 2e-3  # sharpness that a quiet room has: a click far below it is not heard
 NEAR, FAR = 4, 32  # samples on either side: what belongs to the click, and what it is compared with
 CLICK_GAP = 16  # samples: 2 ms, within which all that is sharp is one click
 MOST_CLICKS_A_S = 0.5  # one click in a clip of a second is one too many
-LEAST_SURE = 0.9  # chance of the class that a clip is read as; of FSDD's test clips the least sure: 0.94
+LEAST_SURE = 0.9  # chance of the class that a clip is read as; of FSDD's validation clips 1 in 100 is under it
 
 
 def held_tone_share(mels_db: Tensor, within_db: float = WITHIN_DB) -> Tensor:

@@ -134,7 +134,7 @@ class Dither:
 class TimeShift:
     """Every clip that the discriminator sees, real or fake, moved in time by its own amount; silence moves in.
 
-    A discriminator that has seen 2,700 clips a hundred times knows them by heart; moved, they stay new for longer, and
+    A discriminator that has seen 2,400 clips a hundred times knows them by heart; moved, they stay new for longer, and
     since fakes are moved too, the generator does not learn to move (differentiable augmentation, Zhao et al. 2020).
 
     Args:
