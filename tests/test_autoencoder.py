@@ -21,7 +21,7 @@ from course_lib.models.layers import subspaces
 from course_lib.models.layers.subspaces import pca, principal_angles_deg
 from course_lib.training.pretrained import load_pretrained, save_pretrained
 
-RECORD = {"dataset": "none", "steps": 0, "train_seconds": 0.0, "device": "cpu", "seed": 0, "metrics": {}}
+RECORD = {"dataset": "none", "steps": 0, "train_seconds": 0.0, "device": "cpu", "seed": 0, "chosen": "", "metrics": {}}
 SMALL = {"z_dim": 5, "n_mels": 24, "n_frames": 40, "n_channels": (3, 4, 6)}
 
 

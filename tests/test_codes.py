@@ -19,7 +19,7 @@ from course_lib.sampling.codes import (
 )
 from course_lib.training.pretrained import load_pretrained, save_pretrained
 
-RECORD = {"dataset": "none", "steps": 0, "train_seconds": 0.0, "device": "cpu", "seed": 0, "metrics": {}}
+RECORD = {"dataset": "none", "steps": 0, "train_seconds": 0.0, "device": "cpu", "seed": 0, "chosen": "", "metrics": {}}
 N_DIGITS, N_SPEAKERS, Z_DIM = 3, 2, 4
 both_ways = pytest.mark.parametrize("interpolate", [interpolate_straight, interpolate_spherical])
 

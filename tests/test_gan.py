@@ -12,7 +12,7 @@ from course_lib.models.layers.conditioning import Labels, Norm, Projection
 from course_lib.models.wavegan import WaveDiscriminator, WaveGenerator
 from course_lib.training.pretrained import MODEL_MODULES, load_pretrained, save_pretrained
 
-RECORD = {"dataset": "none", "steps": 0, "train_seconds": 0.0, "device": "cpu", "seed": 0, "metrics": {}}
+RECORD = {"dataset": "none", "steps": 0, "train_seconds": 0.0, "device": "cpu", "seed": 0, "chosen": "", "metrics": {}}
 LABELS = {"n_digits": 7, "n_speakers": 3}
 PICTURE = {"n_mels": 24, "n_frames": 41}
 WAVE = {"n_samples": 333, "n_channels": (4, 3, 5), "n_kernel": 8}

@@ -419,7 +419,7 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)  # a pool of threads would not survive the fork
 sys.path.insert(0, sys.argv[1])
-from test_training import Checkpoints, fit_judge
+from test_loops import Checkpoints, fit_judge
 from course_lib.training.parallel import make_accelerator
 torch.optim.AdamW([torch.zeros(1, requires_grad=True)])
 make_accelerator("fp32", torch.device("cpu"), 1)
@@ -503,7 +503,7 @@ import os, sys
 sys.path.insert(0, sys.argv[1])
 import torch
 from torch import nn
-from test_training import BatchIndices, Checkpoints, fit_line
+from test_loops import BatchIndices, Checkpoints, fit_line
 
 rank = int(os.environ["RANK"])
 torch.manual_seed(rank)  # other weights in each process: the main one's count
@@ -550,7 +550,7 @@ def test_two_processes_take_the_steps_of_one(tmp_path):
 
 def test_importing_it_brings_no_more_than_torch_along():
     slow = "accelerate ipywidgets transformers torchvision librosa"
-    code = f"import sys, course_lib.training; print([m for m in '{slow}'.split() if m in sys.modules])"
+    code = f"import sys, course_lib.training.loops; print([m for m in '{slow}'.split() if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
 

@@ -102,7 +102,8 @@ def test_start_like_shares_the_basis_and_nothing_else():
 
 def test_its_basis_is_stored_with_the_weights(tmp_path):
     net, x = model(), pictures(11, seed=2)
-    record = {"dataset": "none", "steps": 0, "train_seconds": 0.0, "device": "cpu", "seed": 1, "metrics": {}}
+    record = {"dataset": "none", "steps": 0, "train_seconds": 0.0, "device": "cpu"}
+    record |= {"seed": 1, "chosen": "", "metrics": {}}
     save_pretrained("p", net, record, tmp_path)
     again, _ = load_pretrained("p", model_class=PrincipalAutoencoder, folder=tmp_path)
     torch.testing.assert_close(again(x)[0], net(x)[0])

@@ -10,7 +10,7 @@ from course_lib.losses.variational import elbo_parts
 from course_lib.models.vae import LOG_VAR_LIMIT, ConditionalVAE, ConvVAE, DenseVAE, RecurrentVAE, reparameterise
 from course_lib.training.pretrained import MODEL_MODULES, load_pretrained, save_pretrained
 
-RECORD = {"dataset": "none", "steps": 0, "train_seconds": 0.0, "device": "cpu", "seed": 0, "metrics": {}}
+RECORD = {"dataset": "none", "steps": 0, "train_seconds": 0.0, "device": "cpu", "seed": 0, "chosen": "", "metrics": {}}
 PICTURE = {"n_mels": 24, "n_frames": 41, "n_channels": (3, 4, 6)}
 MAKERS = {
     "dense": lambda: DenseVAE(n_features=11, n_hidden=(9, 7), z_dim=5),

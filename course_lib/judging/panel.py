@@ -75,6 +75,7 @@ class Panel:
         self.real = clips.test if part == "test" else clips.validation
         self._anchors: dict[int, tuple[Tensor, float]] = {}
         self._wave_anchors: dict[int, tuple[Tensor, float]] = {}
+        self._spreads: dict[bool, float] = {}
 
     @cached_property
     def speaker_judge(self) -> nn.Module:
@@ -171,15 +172,13 @@ class Panel:
     def _train_db(self) -> Tensor:  # (N, M, L)
         return from_unit(clip_log_mels(self.clips.train, self.cfg), self.cfg)
 
-    @cached_property
-    def _real_spread_db(self) -> dict[str, float]:
-        """How far real clips of the part are from each other: of one digit and voice, and of one digit."""
-        mels_db = from_unit(clip_log_mels(self.real, self.cfg), self.cfg)
-        pairs = self._pairs(self.real.digits, self.real.speakers)
-        return {
-            "pairs": same_label_distance_db(mels_db, pairs),
-            "digits": same_label_distance_db(mels_db, self.real.digits),
-        }
+    def _real_spread_db(self, by_voice: bool) -> float:
+        """How far real clips of the part are from each other: of one digit and voice, or of one digit."""
+        if by_voice not in self._spreads:
+            mels_db = from_unit(clip_log_mels(self.real, self.cfg), self.cfg)
+            labels = self._pairs(self.real.digits, self.real.speakers) if by_voice else self.real.digits
+            self._spreads[by_voice] = same_label_distance_db(mels_db, labels)
+        return self._spreads[by_voice]
 
     def _frechet_anchors(self, n_clips: int) -> tuple[Tensor, float]:
         """Embeddings (n, E) of n training clips, and how far n resynthesised real clips are from them."""
@@ -221,11 +220,11 @@ class Panel:
         speakers = speakers.to(self.clips.device)
         check_labels(speakers, len(digits))
         who = in_batches(self.speaker_judge, self.speaker_judge, heard.mels).argmax(dim=1)
-        pairs = self._pairs(digits, speakers)
-        alike = "pairs" if len(pairs.unique()) < len(pairs) else "digits"  # of few samples, none may share both
-        labels = pairs if alike == "pairs" else digits
-        varied = len(labels.unique()) < len(labels)
-        ratio = same_label_distance_db(mels_db, labels) / self._real_spread_db[alike] if varied else None
+        pairs, real_pairs = self._pairs(digits, speakers), self._pairs(self.real.digits, self.real.speakers)
+        by_voice = _repeats(pairs) and _repeats(real_pairs)  # of few clips, none may share both digit and voice
+        labels = pairs if by_voice else digits
+        spread_db = same_label_distance_db(mels_db, labels) if _repeats(labels) else None
+        ratio = None if spread_db is None else spread_db / self._real_spread_db(by_voice)
         return {
             "speaker_judged": _share(who == speakers),
             "digits_covered": classes_covered(digits, heard.read, len(self.clips.digit_names)),
@@ -235,6 +234,10 @@ class Panel:
 
     def _pairs(self, digits: Tensor, speakers: Tensor) -> Tensor:
         return digits * len(self.clips.speaker_names) + speakers
+
+
+def _repeats(labels: Tensor) -> bool:
+    return len(labels.unique()) < len(labels)
 
 
 def _share(right: Tensor) -> float:
