@@ -80,17 +80,17 @@ def new_way(
 ) -> tuple[Callable[[], Figures], Callable[[], Figures]]:
     """What makes a panel, scores a set and as many test clips; and what scores another set with a panel that is there.
 
-    Either asks the judge of raw waves too, whom version 0.1.0 did not have."""
+    Neither asks the judge of raw waves, whom version 0.1.0 did not have: the same figures in both ways."""
     test = clips.test.select(balanced_rows(clips.test, len(waves)))
     ready = Panel(clips, cfg)
 
     def score(panel: Panel) -> Figures:
-        figures = panel.score(waves, digits, speakers, recogniser=False)
+        figures = panel.score(waves, digits, speakers, recogniser=False, second_judge=False)
         return {name: figures[NAMES.get(name, name)] for name in SAME}
 
     def from_nothing() -> Figures:
         panel = Panel(clips, cfg)
-        panel.score(test.waves, test.digits, recogniser=False)
+        panel.score(test.waves, test.digits, recogniser=False, second_judge=False)
         return score(panel)
 
     return from_nothing, lambda: score(ready)

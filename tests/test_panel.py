@@ -110,6 +110,8 @@ def test_the_wave_judge_reads_what_the_first_judge_reads_and_stays_silent_where_
     test, panel = clips.test.select(rows), Panel(clips)
     found = panel.score(resynthesised(clips.test, CFG)[rows], test.digits, recogniser=False)
     assert found["wave_frechet_ratio"] == pytest.approx(1, rel=1e-6) and found["wave_judged"] > 0.85
+    unasked = panel.score(test.waves, test.digits, recogniser=False, second_judge=False)
+    assert unasked["wave_judged"] is None and unasked["wave_frechet_ratio"] is None
     judge = load_wave_judge("fsdd")
     assert panel.score(test.waves, test.digits, recogniser=False)["wave_judged"] == judged_accuracy(
         judge, test.waves, test.digits

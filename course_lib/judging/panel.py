@@ -114,13 +114,19 @@ class Panel:
         return frechet_distance(heard.embeddings, train) / ceiling
 
     def score(
-        self, waves: Tensor, digits: Tensor, speakers: Tensor | None = None, *, recogniser: bool = True
+        self,
+        waves: Tensor,
+        digits: Tensor,
+        speakers: Tensor | None = None,
+        *,
+        recogniser: bool = True,
+        second_judge: bool = True,
     ) -> dict[str, float | None]:
         """Every figure of a batch of generated sounds.
 
         Args:    waves: (B, T) in [-1, 1] at the clips' rate, B at most the number of the part's clips.
                  digits, speakers: (B,) what each was meant to say, as whom; digits equally frequent.
-                 recogniser: whether to ask PocketSphinx (10 ms a clip).
+                 recogniser, second_judge: whether to ask PocketSphinx (10 ms a clip), the judge of raw waves (1.5 ms).
         Returns: n_clips; part (which real clips stand beside them); judged_accuracy; pocketsphinx_accuracy (None where
                  it is absent or not asked);
                  wave_judged and wave_frechet_ratio (None where there is no judge of raw waves); inception_score;
@@ -141,7 +147,7 @@ class Panel:
             "part": self.part,
             "judged_accuracy": _share(heard.read == digits),
             "pocketsphinx_accuracy": None if said is None else _share(said == digits.cpu()),
-            **self._wave_figures(waves, digits),
+            **self._wave_figures(waves, digits, asked=second_judge),
             "inception_score": inception_score(heard.logits),
             "frechet_distance": distance,
             "frechet_ratio": distance / ceiling,
@@ -200,8 +206,8 @@ class Panel:
         copies = resynthesised(self.real, self.cfg)[balanced_rows(self.real, n_clips)]
         return balanced_rows(self.clips.train, n_clips), copies
 
-    def _wave_figures(self, waves: Tensor, digits: Tensor) -> dict[str, float | None]:
-        if self.wave_judge is None:
+    def _wave_figures(self, waves: Tensor, digits: Tensor, asked: bool) -> dict[str, float | None]:
+        if not asked or self.wave_judge is None:
             return {"wave_judged": None, "wave_frechet_ratio": None}
         n_clips = len(waves)
         if n_clips not in self._wave_anchors:
