@@ -53,7 +53,7 @@ class Clips:
     n_valid: Tensor  # (N,) int64: samples before the zeros
     is_test: Tensor  # (N,) bool: the official split
     names: tuple[str, ...]  # "7_jackson_32"
-    is_validation: Tensor = None  # (N,) bool: what choices are made on; without it, no clip
+    is_validation: Tensor | None = None  # (N,) bool: what choices are made on; without it, no clip
     digit_names: tuple[str, ...] = DIGIT_NAMES
     speaker_names: tuple[str, ...] = ()
     sample_rate_hz: int = SAMPLE_RATE_HZ

@@ -73,8 +73,7 @@ class Panel:
         self.cfg = cfg or AudioConfig(sample_rate_hz=clips.sample_rate_hz)
         self.judge = judge or load_judge(clips.dataset, clips.device, self.cfg)
         self.real = clips.test if part == "test" else clips.validation
-        self._anchors: dict[int, tuple[Tensor, float]] = {}
-        self._wave_anchors: dict[int, tuple[Tensor, float]] = {}
+        self._anchors: dict[tuple[int, bool], tuple[Tensor, float]] = {}
         self._spreads: dict[bool, float] = {}
 
     @cached_property
@@ -186,14 +185,20 @@ class Panel:
             self._spreads[by_voice] = same_label_distance_db(mels_db, labels)
         return self._spreads[by_voice]
 
-    def _frechet_anchors(self, n_clips: int) -> tuple[Tensor, float]:
-        """Embeddings (n, E) of n training clips, and how far n resynthesised real clips are from them."""
-        if n_clips not in self._anchors:
+    def _frechet_anchors(self, n_clips: int, raw: bool = False) -> tuple[Tensor, float]:
+        """Embeddings (n, E) of n training clips, and how far n resynthesised real clips are from them.
+
+        By the judge of pictures, or by that of raw waves."""
+        if (n_clips, raw) not in self._anchors:
             train_rows, copies = self._rows(n_clips)
-            train = judge_embeddings(self.judge, clip_log_mels(self.clips.train, self.cfg)[train_rows])
-            ceiling = judge_embeddings(self.judge, to_unit(log_mel(copies, self.cfg), self.cfg))
-            self._anchors[n_clips] = train, frechet_distance(ceiling, train)
-        return self._anchors[n_clips]
+            if raw:
+                judge, shown = self.wave_judge, (self.clips.train.waves[train_rows], copies)
+            else:
+                train = clip_log_mels(self.clips.train, self.cfg)[train_rows]
+                judge, shown = self.judge, (train, to_unit(log_mel(copies, self.cfg), self.cfg))
+            train, ceiling = (judge_embeddings(judge, clips) for clips in shown)
+            self._anchors[n_clips, raw] = train, frechet_distance(ceiling, train)
+        return self._anchors[n_clips, raw]
 
     def _rows(self, n_clips: int) -> tuple[Tensor, Tensor]:
         """Which n training clips stand for them, (n,), and n real clips through log-mel and back, (n, T)."""
@@ -209,12 +214,7 @@ class Panel:
     def _wave_figures(self, waves: Tensor, digits: Tensor, asked: bool) -> dict[str, float | None]:
         if not asked or self.wave_judge is None:
             return {"wave_judged": None, "wave_frechet_ratio": None}
-        n_clips = len(waves)
-        if n_clips not in self._wave_anchors:
-            train_rows, copies = self._rows(n_clips)
-            train = judge_embeddings(self.wave_judge, self.clips.train.waves[train_rows])
-            self._wave_anchors[n_clips] = train, frechet_distance(judge_embeddings(self.wave_judge, copies), train)
-        train, ceiling = self._wave_anchors[n_clips]
+        train, ceiling = self._frechet_anchors(len(waves), raw=True)
         embeddings = judge_embeddings(self.wave_judge, waves)
         read = self.wave_judge.to_logits(embeddings).argmax(dim=1)
         return {
